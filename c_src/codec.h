@@ -1,0 +1,38 @@
+/* Values: terms <-> JSON, MessagePack, bytes. No I/O, no gRPC. The mapping: docs/PROTOCOL.md. */
+#ifndef SMX_CODEC_H
+#define SMX_CODEC_H
+
+#include "protocol.h"
+
+/* Encoded arguments; all zero is empty. The pairs point into `bytes`, or (raw, keys) into the term they came from. */
+struct smx_values {
+    struct smx_pair *items;
+    size_t count;
+    struct smx_buffer bytes;
+};
+
+void smx_values_fini(struct smx_values *values);
+
+/*
+ * `term`: an encoded map (checked by smx_term_check) of binary keys (for JSON and MessagePack also atom or integer
+ * keys). `codec`: RAW (values must be binaries), JSON or MSGPACK. False with `why` set: invalid_argument, reason
+ * `encode`, its message naming the path of the value ("args.items[3]") and what to do. `values` borrows from `term`.
+ */
+bool smx_codec_encode_args(enum smx_codec codec, struct smx_span term, struct smx_values *values, struct smx_error *why);
+
+/*
+ * Appends the map of `pairs` as an encoded term. `codec`: RAW, JSON, MSGPACK or LENIENT. False with `why` set
+ * (internal, reason `decode`, origin worker, sent, naming the key) and `out` unchanged when a key is not valid UTF-8 or
+ * a value can't be read.
+ */
+bool smx_codec_decode_pairs(enum smx_codec codec, struct smx_pairs pairs, enum smx_null null, struct smx_buffer *out,
+                            struct smx_error *why);
+
+/*
+ * Reads the trailing metadata snakemux-error-bin: a MessagePack map of code (a name or a number), message, and more
+ * (type, traceback, details), which become `error->details`, a map with binary keys. Sets code, message and details of
+ * `error` (a fresh one). False when it can't be read; then `error` is untouched.
+ */
+bool smx_codec_read_error(struct smx_span bytes, enum smx_null null, struct smx_error *error);
+
+#endif

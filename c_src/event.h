@@ -1,0 +1,10 @@
+/* smx_event -> an encoded term. */
+#ifndef SMX_EVENT_H
+#define SMX_EVENT_H
+
+#include "protocol.h"
+
+/* Appends the event's term, without the version byte. As smx_sink.emit: false leaves `out` unchanged. */
+bool smx_event_write(const struct smx_event *event, struct smx_buffer *out, struct smx_error *why);
+
+#endif

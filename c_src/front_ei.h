@@ -1,0 +1,23 @@
+/* Terms on stdio: frames of the owner -> commands for the bridge; events of the bridge -> frames. */
+#ifndef SMX_FRONT_EI_H
+#define SMX_FRONT_EI_H
+
+#include "protocol.h"
+
+struct smx_front_ei {
+    struct smx_handler handler;
+    struct smx_buffer *out; /* frames, ready to be written; borrowed from the loop */
+    bool batch;             /* several events in one frame: {options, Tag, #{batch => true}} */
+    size_t batch_place;     /* of the open frame in out; meaningful while batch_count > 0 */
+    size_t batch_count;
+};
+
+void smx_front_ei_init(struct smx_front_ei *front, struct smx_handler handler, struct smx_buffer *out);
+/* One frame (or the head of an oversized one): every command in it goes to the handler, every fault is answered. */
+void smx_front_ei_frame(struct smx_front_ei *front, struct smx_span frame, bool oversized, size_t max_frame);
+/* A smx_sink's emit; `front` is a struct smx_front_ei. */
+bool smx_front_ei_emit(void *front, const struct smx_event *event, struct smx_error *why);
+/* Seals the open batch: call before out is written. */
+void smx_front_ei_flush(struct smx_front_ei *front);
+
+#endif
