@@ -1,0 +1,69 @@
+"""One request on its way through its handler: decode, call, encode. Runs in any thread or loop; knows no server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import codec
+from .context import Context
+from .errors import Error, Failure
+from .worker import Worker
+
+CODEC_KEY = "snakemux-codec"
+
+# What a call ends with: its result (of a stream nothing, the chunks went before), or why there is none.
+Outcome = dict[str, bytes] | Failure
+
+
+@dataclass(frozen=True)
+class Request:
+    """What came over the wire; `timeout` is in seconds, None for no deadline."""
+
+    command: str
+    args: Mapping[str, bytes] = field(default_factory=dict)
+    request_id: str = ""
+    session_id: str | None = None
+    metadata: Mapping[str, str | bytes] = field(default_factory=dict)
+    timeout: float | None = None
+
+
+class Call:
+    """One request and its handler."""
+
+    def __init__(self, worker: Worker, request: Request, with_traceback: bool = True) -> None:
+        """Raises Error for a command or a codec that the worker doesn't have."""
+        self.request = request
+        self.handler = worker.handler(request.command)
+        name = request.metadata.get(CODEC_KEY)
+        self.codec = codec.choose(name.decode() if isinstance(name, bytes) else name)
+        self.context = Context(
+            request.command,
+            request_id=request.request_id,
+            session_id=request.session_id,
+            metadata=request.metadata,
+            timeout=request.timeout,
+            sessions=worker.sessions,
+        )
+        self._with_traceback = with_traceback
+
+    def begin(self) -> Any:
+        """Calls the handler with the decoded arguments: its result, coroutine or generator, or what it raises."""
+        return self.handler.call(self.codec.decode(self.request.args), self.context)
+
+    def result(self, value: Any) -> dict[str, bytes]:
+        """The handler's result as it is sent. Raises Error `internal` if it can't be encoded."""
+        return self.codec.encode(value)
+
+    def chunk(self, value: Any) -> dict[str, bytes]:
+        """One chunk as it is sent. Raises Error `internal` if it can't be encoded."""
+        return self.codec.encode(value, "chunk")
+
+    def failure(self, exception: BaseException) -> Failure:
+        """What to answer to an exception; the log gets the traceback of one that the handler didn't choose."""
+        if not isinstance(exception, Error) and not self.context.cancelled:
+            self.context.log.error("failed", exc_info=exception)
+        return Failure.of(exception, self._with_traceback)
+
+
