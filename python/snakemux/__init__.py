@@ -2,7 +2,7 @@
 
 from .context import Context
 from .errors import Error
-from .version import VERSION as __version__
+from .version import __version__
 from .worker import Worker
 
 __all__ = ["Context", "Error", "Worker", "__version__"]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import platform
 import signal
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -20,11 +20,12 @@ from .context import logger
 from .errors import Error, Failure
 from .options import Options
 from .runner import Runner, Send
-from .version import VERSION
+from .version import __version__
 from .worker import Worker
 
 SERVICE = "snakepit.SnakepitBridge"
 ERROR_KEY = "snakemux-error-bin"
+STATUS = {status.name.lower(): status for status in grpc.StatusCode}
 
 
 async def serve(worker: Worker, options: Options) -> tuple[int, bool]:
@@ -54,7 +55,7 @@ async def serve(worker: Worker, options: Options) -> tuple[int, bool]:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.remove_signal_handler(number)  # a second signal ends the process at once
     await server.stop(options.stop_grace)
-    idle = runner.close()
+    idle = await runner.close()
     try:
         await worker.stop()
     except Exception:
@@ -77,9 +78,8 @@ def _server_options(max_message: int) -> list[tuple[str, int]]:
 
 
 def _announce(where: str) -> None:
-    # One write, after whatever the user's code has printed, so that the line stays whole.
-    sys.stdout.flush()
-    os.write(sys.stdout.fileno(), f"GRPC_SERVER_READY_ON_{where}\n".encode())
+    with contextlib.suppress(OSError):  # nobody reads: readiness is seen by Health just as well
+        print(f"GRPC_SERVER_READY_ON_{where}\n", end="", flush=True)  # in one piece, whatever other threads print
 
 
 class Bridge:
@@ -125,19 +125,23 @@ class Bridge:
         return answer
 
     async def _execute_stream(self, request: Any, context: Any) -> None:
-        index = 0
+        begun = written = 0
 
         async def send(chunk: Mapping[str, bytes]) -> None:
-            nonlocal index
-            await context.write(self._chunk(request, index, chunk=chunk))
-            index += 1
+            nonlocal begun, written
+            begun += 1
+            await context.write(self._chunk(request, written, chunk=chunk))
+            written += 1
 
         outcome = await self._run(request, context, send)
         error = ""
         if isinstance(outcome, Failure):
             error = outcome.message
             context.set_trailing_metadata(((ERROR_KEY, outcome.metadata()),))
-        await context.write(self._chunk(request, index, is_final=True, error=error))
+            if begun > written:
+                # The consumer doesn't read: behind the chunk under way only a status can go out.
+                await context.abort(STATUS[outcome.code], error)
+        await context.write(self._chunk(request, written, is_final=True, error=error))
 
     @staticmethod
     def _chunk(request: Any, index: int, **fields: Any) -> Any:
@@ -150,7 +154,7 @@ class Bridge:
         stats.requests += 1
         outcome: Outcome
         try:
-            call = Call(self._worker, _request(request, context), self._options.traceback)
+            call = Call(self._worker, _request(request, context), self._options)
         except Error as error:
             outcome = Failure.of(error)
         else:
@@ -166,14 +170,14 @@ class Bridge:
             uptime_ms=int(stats.uptime * 1000),
             total_requests=stats.requests,
             total_errors=stats.errors,
-            version=VERSION,
+            version=__version__,
         )
 
     async def _get_info(self, request: Any, _context: Any) -> Any:
         worker, stats = self._worker, self._worker.stats
         info = messages.InfoResponse(
             worker_type="python",
-            version=worker.version or VERSION,
+            version=worker.version or __version__,
             supported_commands=worker.commands,
             system_info={"python": platform.python_version(), "platform": platform.platform(), "pid": str(os.getpid())},
         )
@@ -184,7 +188,7 @@ class Bridge:
             info.capabilities["keepalive"] = "true"
             info.capabilities["sessions"] = "true"
             info.capabilities["server"] = "aio"
-            info.capabilities["version"] = VERSION
+            info.capabilities["version"] = __version__
         if request.include_stats:
             uptime = stats.uptime
             info.stats.requests_handled = stats.requests
@@ -202,7 +206,7 @@ def _request(request: Any, context: Any) -> Request:
         command=request.command,
         args=request.args,
         request_id=request.request_id,
-        session_id=getattr(request, "session_id", None),
+        session_id=getattr(request, "session_id", None) or None,
         metadata=dict(context.invocation_metadata() or ()),
         timeout=min((timeout for timeout in timeouts if timeout is not None), default=None),
     )

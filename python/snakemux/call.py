@@ -8,10 +8,15 @@ from typing import Any
 
 from . import codec
 from .context import Context
-from .errors import Error, Failure
+from .errors import Error, Failure, own_frames
+from .options import Options
 from .worker import Worker
 
 CODEC_KEY = "snakemux-codec"
+
+# What a message takes beside its keys and values, at most: per entry, and once.
+_ENTRY_BYTES = 32
+_MESSAGE_BYTES = 256
 
 # What a call ends with: its result (of a stream nothing, the chunks went before), or why there is none.
 Outcome = dict[str, bytes] | Failure
@@ -32,7 +37,7 @@ class Request:
 class Call:
     """One request and its handler."""
 
-    def __init__(self, worker: Worker, request: Request, with_traceback: bool = True) -> None:
+    def __init__(self, worker: Worker, request: Request, options: Options) -> None:
         """Raises Error for a command or a codec that the worker doesn't have."""
         self.request = request
         self.handler = worker.handler(request.command)
@@ -46,24 +51,33 @@ class Call:
             timeout=request.timeout,
             sessions=worker.sessions,
         )
-        self._with_traceback = with_traceback
+        self._options = options
 
     def begin(self) -> Any:
         """Calls the handler with the decoded arguments: its result, coroutine or generator, or what it raises."""
         return self.handler.call(self.codec.decode(self.request.args), self.context)
 
     def result(self, value: Any) -> dict[str, bytes]:
-        """The handler's result as it is sent. Raises Error `internal` if it can't be encoded."""
-        return self.codec.encode(value)
+        """The handler's result as it is sent. Raises Error if it can't be encoded or is too large."""
+        return self._encode(value, "result")
 
     def chunk(self, value: Any) -> dict[str, bytes]:
-        """One chunk as it is sent. Raises Error `internal` if it can't be encoded."""
-        return self.codec.encode(value, "chunk")
+        """One chunk as it is sent. Raises Error if it can't be encoded or is too large."""
+        return self._encode(value, "chunk")
 
     def failure(self, exception: BaseException) -> Failure:
         """What to answer to an exception; the log gets the traceback of one that the handler didn't choose."""
         if not isinstance(exception, Error) and not self.context.cancelled:
-            self.context.log.error("failed", exc_info=exception)
-        return Failure.of(exception, self._with_traceback)
+            self.context.log.error("failed", exc_info=(type(exception), exception, own_frames(exception)))
+        return Failure.of(exception, self._options.traceback)
 
-
+    def _encode(self, value: Any, where: str) -> dict[str, bytes]:
+        encoded = self.codec.encode(value, where)
+        size = sum(len(key) + len(data) + _ENTRY_BYTES for key, data in encoded.items()) + _MESSAGE_BYTES
+        if size > self._options.max_message:
+            limit = self._options.max_message
+            text = (
+                f"{where} of {size} bytes exceeds max_message, {limit} bytes: raise it, or send it in parts as a stream"
+            )
+            raise Error("resource_exhausted", text, {"size": size, "max_message": limit})
+        return encoded

@@ -24,7 +24,7 @@ _REFUSALS = (TypeError, ValueError, OverflowError, RecursionError)
 
 @dataclass(frozen=True)
 class Codec:
-    """One way to write values as bytes. `dump` and `load` raise TypeError, ValueError, OverflowError or RecursionError."""
+    """One way to write values as bytes; what `dump` and `load` can't do they refuse with an exception."""
 
     name: str
     dump: Callable[[Any], bytes]
@@ -141,9 +141,7 @@ def _refuse_constant(text: str) -> Any:
     raise ValueError(f"{text} is not JSON")
 
 
-_json_encode = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain
-).encode
+_json_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain).encode
 _json_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
 
 

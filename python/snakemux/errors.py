@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import traceback as tracebacks
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 from .pack import pack
@@ -69,8 +71,8 @@ class Failure:
         if isinstance(exception, Error):
             type_name = "" if type(exception) is Error else name
             return cls(exception.code, exception.message or exception.code, type_name, details=exception.details)
-        trace = "".join(tracebacks.format_exception(exception)) if with_traceback else ""
-        return cls("unknown", str(exception) or name, name, trace)
+        lines = tracebacks.format_exception(type(exception), exception, own_frames(exception)) if with_traceback else []
+        return cls("unknown", str(exception) or name, name, "".join(lines))
 
     def metadata(self) -> bytes:
         """The whole story as one MessagePack map of at most `MAX_METADATA_BYTES`.
@@ -88,6 +90,14 @@ class Failure:
             room = MAX_METADATA_BYTES - len(pack(story)) - len(pack("traceback")) - 3
             story["traceback"] = clip(self.traceback, room, keep_end=True)
         return pack(story)
+
+
+def own_frames(exception: BaseException) -> TracebackType | None:
+    """The traceback from where this library called the handler: how it got there is of no use to its author."""
+    trace = exception.__traceback__
+    while trace is not None and os.path.dirname(trace.tb_frame.f_code.co_filename) == os.path.dirname(__file__):
+        trace = trace.tb_next
+    return trace or exception.__traceback__
 
 
 def clip(text: str, size: int, keep_end: bool = False) -> str:

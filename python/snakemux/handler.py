@@ -37,7 +37,7 @@ class Handler:
 
         Raises Error `invalid_argument`, naming an argument that is missing or unknown, and what the function raises.
         """
-        keywords = {"args": dict(args)} if self._whole else self._checked(args)
+        keywords: dict[str, Any] = {"args": dict(args)} if self._whole else self._checked(args)
         if self._context is not None:
             keywords[self._context] = context
         return self.function(**keywords)

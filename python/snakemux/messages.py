@@ -13,7 +13,9 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 
 def _load() -> dict[str, Any]:
-    files = descriptor_pb2.FileDescriptorSet.FromString(resources.files("snakemux").joinpath("snakepit.binpb").read_bytes())
+    files = descriptor_pb2.FileDescriptorSet.FromString(
+        resources.files("snakemux").joinpath("snakepit.binpb").read_bytes()
+    )
     pool = descriptor_pool.DescriptorPool()
     for file in files.file:
         pool.Add(file)

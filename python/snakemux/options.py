@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from .version import VERSION
+from .version import __version__
 
 MEBIBYTE = 1024 * 1024
 
@@ -31,7 +31,9 @@ class Options:
         return self.address.startswith(("unix:", "unix-abstract:"))
 
 
-def parse(argv: Sequence[str] | None, defaults: dict[str, Any], with_worker: bool = False) -> tuple[Options, str | None]:
+def parse(
+    argv: Sequence[str] | None, defaults: dict[str, Any], with_worker: bool = False
+) -> tuple[Options, str | None]:
     """The options in `argv` (None: the command line), and the worker's name if `with_worker`.
 
     Ends the process with a message on stderr if they are wrong. Raises TypeError for defaults that don't exist.
@@ -39,18 +41,33 @@ def parse(argv: Sequence[str] | None, defaults: dict[str, Any], with_worker: boo
     base = Options(**defaults)
     parser = argparse.ArgumentParser(prog="python -m snakemux" if with_worker else None, description=__doc__)
     if with_worker:
-        parser.add_argument("worker", help="pkg:name, the Worker called name in the module pkg; pkg alone means pkg:worker")
+        parser.add_argument(
+            "worker", help="pkg:name, the Worker called name in the module pkg; pkg alone means pkg:worker"
+        )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--address", metavar="A", help="unix:/path, or host:port (port 0: any free one)")
     where.add_argument("--port", type=_port, metavar="N", help="listen on 127.0.0.1:N, the default with N = 0")
     parser.add_argument("--threads", type=_positive, metavar="N", help="sync handlers that run at once (%(default)s)")
-    parser.add_argument("--max-concurrent", type=_positive, metavar="N", help="async handlers that run at once (%(default)s)")
-    parser.add_argument("--max-message", type=_size, metavar="BYTES", help="largest message, both ways; 64MiB is understood (%(default)s)")
-    parser.add_argument("--stuck-grace", type=float, metavar="S", help="a handler is stuck so long after its call ended (%(default)s)")
-    parser.add_argument("--stop-grace", type=float, metavar="S", help="how long running calls may go on after SIGTERM (%(default)s)")
+    parser.add_argument(
+        "--max-concurrent", type=_positive, metavar="N", help="async handlers that run at once (%(default)s)"
+    )
+    parser.add_argument(
+        "--max-message",
+        type=_size,
+        metavar="BYTES",
+        help="largest message, both ways; 64MiB is understood (%(default)s)",
+    )
+    parser.add_argument(
+        "--stuck-grace", type=float, metavar="S", help="a handler is stuck so long after its call ended (%(default)s)"
+    )
+    parser.add_argument(
+        "--stop-grace", type=float, metavar="S", help="how long running calls may go on after SIGTERM (%(default)s)"
+    )
     parser.add_argument("--traceback", action=argparse.BooleanOptionalAction, help="send tracebacks to callers (yes)")
-    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="what to log on stderr (%(default)s)")
-    parser.add_argument("--version", action="version", version=f"snakemux {VERSION}")
+    parser.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error"), help="what to log on stderr (%(default)s)"
+    )
+    parser.add_argument("--version", action="version", version=f"snakemux {__version__}")
     parser.set_defaults(**{field.name: getattr(base, field.name) for field in fields(base) if field.name != "address"})
 
     given = vars(parser.parse_args(argv))

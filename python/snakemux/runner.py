@@ -31,7 +31,7 @@ class Runner:
         self._stuck_grace = stuck_grace
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="handler")
         self._async_slots = asyncio.Semaphore(max_concurrent)
-        self._abandoned: set[Call] = set()  # their callers are gone, their handlers still run
+        self._abandoned: dict[Call, asyncio.Future[Outcome]] = {}  # their callers are gone, their handlers still run
         self._stuck: set[Call] = set()
 
     @property
@@ -60,10 +60,12 @@ class Runner:
             return running.result()
         return Failure("deadline_exceeded", f"{call.handler.name} didn't end before its deadline")
 
-    def close(self) -> bool:
-        """Takes no more calls. Returns False if a handler still runs, which only the end of the process will end."""
+    async def close(self, grace: float = 1.0) -> bool:
+        """Takes no more calls. False if a handler still runs after `grace` seconds: it ends with the process."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-        return not self._abandoned
+        if self._abandoned:
+            await asyncio.wait(self._abandoned.values(), timeout=grace)
+        return all(running.done() for running in self._abandoned.values())
 
     def _begin(self, call: Call, send: Send | None) -> tuple[asyncio.Future[Outcome], Callable[[], Any]]:
         """Starts or queues a handler: the future of its outcome, and what to call when nobody waits for it any more."""
@@ -98,12 +100,12 @@ class Runner:
 
     def _watch(self, call: Call, running: asyncio.Future[Outcome]) -> None:
         """Keeps an eye on a handler whose call has ended before it."""
-        self._abandoned.add(call)
+        self._abandoned[call] = running
         timer = asyncio.get_running_loop().call_later(self._stuck_grace, self._declare_stuck, call)
 
         def ended(_: object) -> None:
             timer.cancel()
-            self._abandoned.discard(call)
+            self._abandoned.pop(call, None)
             if call in self._stuck:
                 self._stuck.discard(call)
                 call.context.log.warning("is no longer stuck")
