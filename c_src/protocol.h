@@ -16,6 +16,9 @@ enum {
     SMX_DEFAULT_TIMEOUT_MS = 30000,
     SMX_DEFAULT_CREDIT = 16,
     SMX_DEFAULT_MAX_CONCURRENT = 100,
+    SMX_DEFAULT_READY_TIMEOUT_MS = 5000,
+    SMX_DEFAULT_HEALTH_INTERVAL_MS = 5000,
+    SMX_DEFAULT_UNRESPONSIVE_AFTER_MS = 5000,
 };
 #define SMX_CREDIT_INFINITY UINT32_MAX
 #define SMX_VERSION "0.1.0"
@@ -146,8 +149,9 @@ struct smx_connect_options {
     struct smx_list commands;
     enum smx_codec codec; /* RAW is not one of a connection */
     struct smx_span incarnation;
-    int64_t keepalive_ms;       /* -1: what the worker announces decides, 0: off */
-    int64_t health_interval_ms; /* of an idle connection; 0: never */
+    int64_t ready_timeout_ms;   /* how long a new connection is `connecting` before it is `unreachable` */
+    int64_t keepalive_ms;       /* HTTP/2 pings; 0: none (a worker must allow them) */
+    int64_t health_interval_ms; /* between two looks at Health; 0: only when it connects */
     int64_t unresponsive_after_ms;
     bool bdp_probe;
     uint32_t stream_window;     /* bytes; 0: ours */

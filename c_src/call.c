@@ -1,0 +1,335 @@
+/* Owns the gRPC call with its batches; knows nothing of tags, routing or who is asking. */
+#include "call.h"
+
+#include <grpc/byte_buffer.h>
+#include <grpc/grpc.h>
+#include <grpc/slice.h>
+#include <grpc/support/alloc.h>
+#include <grpc/support/time.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "completion.h"
+
+struct smx_call_wire {
+    grpc_call *call;
+    struct smx_completion opened; /* the request is sent, the initial metadata are here */
+    struct smx_completion received;
+    struct smx_completion closed; /* the status is here */
+    size_t outstanding;           /* completions to come */
+    bool has_status;
+    bool drained;    /* the worker has no more messages */
+    bool busy;       /* inside take_message or deliver: the end waits until they return */
+    grpc_metadata *sending;
+    size_t sending_count;
+    grpc_byte_buffer *request;
+    grpc_metadata_array initial;
+    grpc_metadata_array trailing;
+    grpc_byte_buffer *message;
+    struct smx_reply held;
+    size_t held_len;
+    grpc_status_code status;
+    grpc_slice details;
+    const char *debug;
+};
+
+static void park(struct smx_call *call)
+{
+    struct smx_gate *gate = call->gate;
+    call->state = SMX_CALL_PARKED;
+    call->previous_parked = NULL;
+    call->next_parked = gate->parked;
+    if (gate->parked)
+        gate->parked->previous_parked = call;
+    gate->parked = call;
+}
+
+static void unpark(struct smx_call *call)
+{
+    if (call->previous_parked)
+        call->previous_parked->next_parked = call->next_parked;
+    else
+        call->gate->parked = call->next_parked;
+    if (call->next_parked)
+        call->next_parked->previous_parked = call->previous_parked;
+    call->next_parked = call->previous_parked = NULL;
+}
+
+static bool start_batch(struct smx_call *call, const grpc_op *ops, size_t count, struct smx_completion *completion)
+{
+    grpc_call_error error = grpc_call_start_batch(call->wire->call, ops, count, completion, NULL);
+    if (error != GRPC_CALL_OK)
+        return smx_error_set(&call->fault, SMX_INTERNAL, "transport", "gRPC refused a batch of the call: %s",
+                             grpc_call_error_to_string(error));
+    call->wire->outstanding++;
+    return true;
+}
+
+static void arm(struct smx_call *call)
+{
+    /* Looks at a worker's health pass: memory in use here is no sign that it is unwell. */
+    if (call->gate->closed && call->method < SMX_METHOD_HEALTH) {
+        park(call);
+        return;
+    }
+    call->state = SMX_CALL_RECEIVING;
+    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->wire->message};
+    if (!start_batch(call, &op, 1, &call->wire->received))
+        smx_call_cancel(call);
+}
+
+void smx_gate_open(struct smx_gate *gate)
+{
+    gate->closed = false;
+    while (gate->parked && !gate->closed) {
+        struct smx_call *call = gate->parked;
+        unpark(call);
+        arm(call);
+    }
+}
+
+static void drop_held(struct smx_call *call)
+{
+    call->gate->held -= call->wire->held_len;
+    call->wire->held_len = 0;
+    smx_reply_fini(&call->wire->held);
+}
+
+static void free_wire(struct smx_call *call)
+{
+    struct smx_call_wire *wire = call->wire;
+    for (size_t i = 0; i < wire->sending_count; i++) {
+        grpc_slice_unref(wire->sending[i].key);
+        grpc_slice_unref(wire->sending[i].value);
+    }
+    free(wire->sending);
+    grpc_byte_buffer_destroy(wire->request);
+    if (wire->message)
+        grpc_byte_buffer_destroy(wire->message);
+    grpc_metadata_array_destroy(&wire->initial);
+    grpc_metadata_array_destroy(&wire->trailing);
+    grpc_slice_unref(wire->details);
+    gpr_free((void *)wire->debug);
+    grpc_call_unref(wire->call);
+    free(wire);
+    call->wire = NULL;
+}
+
+static struct smx_span span_of(const grpc_slice *slice)
+{
+    return (struct smx_span){GRPC_SLICE_START_PTR(*slice), GRPC_SLICE_LENGTH(*slice)};
+}
+
+static void end(struct smx_call *call)
+{
+    struct smx_call_wire *wire = call->wire;
+    struct smx_outcome outcome = {.status = (int)wire->status, .message = span_of(&wire->details)};
+    /* The public API has no better mark of who spoke: the debug text of a status that came over the wire says so. */
+    outcome.from_worker = wire->debug && strstr(wire->debug, "eceived from peer");
+    struct smx_pair *pairs = smx_alloc(wire->trailing.count * sizeof(*pairs));
+    for (size_t i = 0; i < wire->trailing.count; i++) {
+        grpc_metadata *entry = &wire->trailing.metadata[i];
+        pairs[i] = (struct smx_pair){span_of(&entry->key), span_of(&entry->value)};
+    }
+    outcome.trailing = (struct smx_pairs){pairs, wire->trailing.count};
+    call->state = SMX_CALL_FINISHED;
+    /* The owner may free the call in `ended`, and the outcome borrows from the wire: the wire goes last. */
+    struct smx_call rest = {.wire = wire};
+    call->wire = NULL;
+    call->events->ended(call, &outcome);
+    free(pairs);
+    free_wire(&rest);
+}
+
+/* Ends the call when nothing is left to come; the call may be gone when this returns. */
+static void settle(struct smx_call *call)
+{
+    struct smx_call_wire *wire = call->wire;
+    if (wire->outstanding > 0 || !wire->has_status || wire->busy)
+        return;
+    bool orderly = wire->status == GRPC_STATUS_OK && call->state != SMX_CALL_DROPPING;
+    if (orderly && !wire->drained)
+        return;
+    if (call->state == SMX_CALL_HOLDING)
+        drop_held(call);
+    if (call->state == SMX_CALL_PARKED)
+        unpark(call);
+    end(call);
+}
+
+/* Only chunks cost credit: the end and an error go out at once. */
+static bool costs_credit(const struct smx_call *call, const struct smx_reply *reply)
+{
+    return smx_method_is_stream(call->method) && (reply->values.count > 0 || (!reply->is_final && reply->success));
+}
+
+/* Takes the reply. Leaves a receive armed unless the callback cancelled. */
+static void deliver(struct smx_call *call, struct smx_reply *reply)
+{
+    if (costs_credit(call, reply)) {
+        if (call->credit != SMX_CREDIT_INFINITY)
+            call->credit--;
+        call->messages++;
+    }
+    call->events->message(call, reply);
+    smx_reply_fini(reply);
+    if (call->state == SMX_CALL_RECEIVING)
+        arm(call);
+}
+
+static void take_message(struct smx_call *call)
+{
+    struct smx_call_wire *wire = call->wire;
+    if (!smx_method_is_stream(call->method) && call->messages++ > 0) {
+        smx_error_set(&call->fault, SMX_INTERNAL, "decode", "the worker sent two messages to a call that takes one");
+        smx_call_cancel(call);
+        return;
+    }
+    size_t len = grpc_byte_buffer_length(wire->message);
+    struct smx_reply reply;
+    bool readable = smx_message_read(call->method, wire->message, call->gate->max_message, &reply, &call->fault);
+    grpc_byte_buffer_destroy(wire->message);
+    wire->message = NULL;
+    if (!readable) {
+        call->fault.origin = SMX_ORIGIN_WORKER;
+        call->fault.sent = true;
+        smx_call_cancel(call);
+    } else if (costs_credit(call, &reply) && call->credit == 0) {
+        call->state = SMX_CALL_HOLDING;
+        wire->held = reply;
+        wire->held_len = len;
+        call->gate->held += len;
+    } else {
+        deliver(call, &reply);
+    }
+}
+
+static void on_opened(void *owner, bool ok)
+{
+    struct smx_call *call = owner;
+    (void)ok; /* the status says why */
+    call->wire->outstanding--;
+    settle(call);
+}
+
+static void on_received(void *owner, bool ok)
+{
+    struct smx_call *call = owner;
+    struct smx_call_wire *wire = call->wire;
+    wire->outstanding--;
+    if (!ok || !wire->message)
+        wire->drained = true;
+    wire->busy = true;
+    if (wire->message && call->state == SMX_CALL_RECEIVING)
+        take_message(call);
+    wire->busy = false;
+    settle(call);
+}
+
+static void on_closed(void *owner, bool ok)
+{
+    struct smx_call *call = owner;
+    (void)ok;
+    call->wire->outstanding--;
+    call->wire->has_status = true;
+    settle(call);
+}
+
+static void add_metadata(struct smx_call_wire *wire, struct smx_span key, struct smx_span value)
+{
+    grpc_metadata *entry = &wire->sending[wire->sending_count++];
+    entry->key = grpc_slice_from_copied_buffer((const char *)key.data, key.len);
+    entry->value = grpc_slice_from_copied_buffer((const char *)value.data, value.len);
+}
+
+static struct smx_call_wire *new_wire(struct smx_call *call, const struct smx_call_plan *plan)
+{
+    struct smx_call_wire *wire = smx_alloc(sizeof(*wire));
+    wire->opened = (struct smx_completion){on_opened, call};
+    wire->received = (struct smx_completion){on_received, call};
+    wire->closed = (struct smx_completion){on_closed, call};
+    wire->request = plan->request;
+    wire->details = grpc_empty_slice();
+    grpc_metadata_array_init(&wire->initial);
+    grpc_metadata_array_init(&wire->trailing);
+    wire->sending = smx_alloc((plan->metadata.count + 1) * sizeof(*wire->sending));
+    for (size_t i = 0; i < plan->metadata.count; i++)
+        add_metadata(wire, plan->metadata.items[i].key, plan->metadata.items[i].value);
+    if (plan->gzip)
+        add_metadata(wire, smx_span_of("grpc-internal-encoding-request"), smx_span_of("gzip"));
+    gpr_timespec deadline = gpr_inf_future(GPR_CLOCK_MONOTONIC);
+    if (plan->timeout_ms > 0)
+        deadline =
+            gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(plan->timeout_ms, GPR_TIMESPAN));
+    grpc_slice path = grpc_slice_from_static_string(smx_method_path(plan->method));
+    wire->call = grpc_channel_create_call(plan->channel, NULL, GRPC_PROPAGATE_DEFAULTS, call->gate->queue, path, NULL,
+                                          deadline, NULL);
+    return wire;
+}
+
+void smx_call_start(struct smx_call *call, struct smx_gate *gate, const struct smx_call_plan *plan)
+{
+    call->gate = gate;
+    call->method = plan->method;
+    call->credit = plan->credit;
+    struct smx_call_wire *wire = call->wire = new_wire(call, plan);
+    grpc_op status = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
+    status.data.recv_status_on_client.trailing_metadata = &wire->trailing;
+    status.data.recv_status_on_client.status = &wire->status;
+    status.data.recv_status_on_client.status_details = &wire->details;
+    status.data.recv_status_on_client.error_string = &wire->debug;
+    if (!start_batch(call, &status, 1, &wire->closed))
+        smx_abort("gRPC took no batch for the status of a new call");
+    /* The initial metadata are asked for at once: without them messages and even the status stay stuck. */
+    grpc_op open[] = {
+        {.op = GRPC_OP_SEND_INITIAL_METADATA,
+         .data.send_initial_metadata = {.count = wire->sending_count, .metadata = wire->sending}},
+        {.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = wire->request},
+        {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
+        {.op = GRPC_OP_RECV_INITIAL_METADATA, .data.recv_initial_metadata.recv_initial_metadata = &wire->initial},
+    };
+    if (start_batch(call, open, sizeof(open) / sizeof(open[0]), &wire->opened))
+        arm(call);
+    else
+        smx_call_cancel(call);
+}
+
+void smx_credit_add(uint32_t *credit, uint32_t count)
+{
+    *credit = count >= SMX_CREDIT_INFINITY - *credit ? SMX_CREDIT_INFINITY : *credit + count;
+}
+
+void smx_call_credit(struct smx_call *call, uint32_t count)
+{
+    if (call->state == SMX_CALL_FINISHED)
+        return;
+    smx_credit_add(&call->credit, count);
+    if (call->state != SMX_CALL_HOLDING)
+        return;
+    struct smx_reply reply = call->wire->held;
+    call->wire->held = (struct smx_reply){0};
+    drop_held(call);
+    call->state = SMX_CALL_RECEIVING;
+    call->wire->busy = true;
+    deliver(call, &reply);
+    call->wire->busy = false;
+    settle(call);
+}
+
+void smx_call_cancel(struct smx_call *call)
+{
+    if (call->state == SMX_CALL_FINISHED || call->state == SMX_CALL_DROPPING || !call->wire)
+        return;
+    if (call->state == SMX_CALL_HOLDING)
+        drop_held(call);
+    if (call->state == SMX_CALL_PARKED)
+        unpark(call);
+    call->state = SMX_CALL_DROPPING;
+    grpc_call_cancel(call->wire->call, NULL);
+    settle(call);
+}
+
+void smx_call_fini(struct smx_call *call)
+{
+    smx_error_fini(&call->fault);
+}

@@ -1,0 +1,96 @@
+/* One RPC on one connection: from its first batch to its status, its messages moving only on credit. */
+#ifndef SMX_CALL_H
+#define SMX_CALL_H
+
+#include "message.h"
+#include "protocol.h"
+
+struct grpc_channel;
+struct grpc_completion_queue;
+struct smx_call;
+struct smx_call_wire;
+
+/* What all calls share: the queue that drives them, and the gate that keeps the memory bounded. */
+struct smx_gate {
+    struct grpc_completion_queue *queue;
+    size_t max_message;
+    size_t held;             /* bytes of messages that wait for credit */
+    bool closed;             /* no receive is armed while it is closed */
+    struct smx_call *parked; /* the calls that wait for it to open */
+};
+
+/* Lets the parked calls receive again, until one of them closes the gate. */
+void smx_gate_open(struct smx_gate *gate);
+
+/* How an RPC ended. Borrowed for the time of `ended`. */
+struct smx_outcome {
+    int status; /* gRPC's, or what a worker made up */
+    struct smx_span message;
+    bool from_worker; /* the status came from the peer, not from the library */
+    struct smx_pairs trailing;
+};
+
+struct smx_call_events {
+    /* A message, within credit. The reply is borrowed; who wants to keep it takes its content and leaves it all zero. */
+    void (*message)(struct smx_call *call, struct smx_reply *reply);
+    /* The last word, exactly once. The call may be freed in it. */
+    void (*ended)(struct smx_call *call, const struct smx_outcome *outcome);
+};
+
+/*
+ *              start            message, credit left: delivered
+ *   IDLE ─────────────► RECEIVING ◄──────────┐
+ *                        │  ▲  │ └───────────┘
+ *        message, none   │  │  │ gate closed
+ *        left            ▼  │  ▼
+ *                  HOLDING ─┘ PARKED ──► RECEIVING when the gate opens
+ *                    credit
+ *   any of them ── cancel, a fault of the worker ──► DROPPING ── status ──► FINISHED
+ *   RECEIVING ── status and no message left ──► FINISHED
+ *   HOLDING ── a status that is not OK (a deadline, a lost connection): what is held is dropped ──► FINISHED
+ */
+enum smx_call_state {
+    SMX_CALL_IDLE,      /* not started */
+    SMX_CALL_RECEIVING, /* one receive is armed, or the worker has nothing more to say */
+    SMX_CALL_HOLDING,   /* one message is held, no receive is armed: no credit */
+    SMX_CALL_PARKED,    /* no receive is armed: too much memory in use */
+    SMX_CALL_DROPPING,  /* cancelled: messages are dropped until the status arrives */
+    SMX_CALL_FINISHED,  /* `ended` has been called, or is being called */
+};
+
+/* Embedded in its owner. All zero but events and owner before start. */
+struct smx_call {
+    const struct smx_call_events *events;
+    void *owner;
+    enum smx_call_state state;
+    enum smx_method method;
+    uint32_t credit;
+    int64_t messages; /* chunks delivered, or 1 for an answer */
+    struct smx_error fault; /* of the worker, found here: it wins over the status */
+    struct smx_gate *gate;
+    struct smx_call_wire *wire; /* gRPC's part; NULL before start and after the end */
+    struct smx_call *next_parked;
+    struct smx_call *previous_parked;
+};
+
+struct smx_call_plan {
+    struct grpc_channel *channel;
+    enum smx_method method;
+    struct grpc_byte_buffer *request; /* taken */
+    int64_t timeout_ms;               /* 0: none */
+    struct smx_pairs metadata;
+    bool gzip;
+    uint32_t credit;
+};
+
+void smx_call_start(struct smx_call *call, struct smx_gate *gate, const struct smx_call_plan *plan);
+/* Adds credit; the sum saturates at SMX_CREDIT_INFINITY. */
+void smx_credit_add(uint32_t *credit, uint32_t count);
+/* More messages may come. May deliver a held message, and end the call. */
+void smx_call_credit(struct smx_call *call, uint32_t count);
+/* `ended` follows, with whatever status the race brings, perhaps before this returns. Nothing after the end. */
+void smx_call_cancel(struct smx_call *call);
+/* Frees what an ended call still owns. */
+void smx_call_fini(struct smx_call *call);
+
+#endif

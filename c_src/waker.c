@@ -1,0 +1,134 @@
+/* Owns the thread, its epoll and the call that carries the wake-ups; knows nothing of what is read and written. */
+#include "waker.h"
+
+#include <errno.h>
+#include <grpc/grpc.h>
+#include <grpc/support/time.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "util.h"
+
+enum { QUIT = 8 };
+
+struct smx_waker {
+    pthread_t thread;
+    int epoll;
+    int in;
+    int out;
+    int signals;
+    int quit;
+    atomic_int happened;
+    grpc_channel *channel;
+    grpc_call *call;
+    struct smx_completion *completion;
+};
+
+/* A batch of no operations completes at once, and waking a queue this way is part of the public API. */
+static void wake(struct smx_waker *waker, int what)
+{
+    if (atomic_fetch_or(&waker->happened, what) != 0)
+        return; /* the loop has not taken the last ones yet */
+    grpc_call_error error = grpc_call_start_batch(waker->call, NULL, 0, waker->completion, NULL);
+    if (error != GRPC_CALL_OK)
+        smx_abort("the loop can't be woken: %s", grpc_call_error_to_string(error));
+}
+
+static void watch(struct smx_waker *waker, int operation, int fd, uint32_t events, uint32_t what)
+{
+    struct epoll_event event = {.events = events, .data.u32 = what};
+    if (epoll_ctl(waker->epoll, operation, fd, &event) == 0)
+        return;
+    if (errno == EPERM)
+        wake(waker, (int)what); /* a regular file: always ready */
+    else
+        smx_abort("epoll: %s", strerror(errno));
+}
+
+static void *run(void *argument)
+{
+    struct smx_waker *waker = argument;
+    for (;;) {
+        struct epoll_event events[4];
+        int count = epoll_wait(waker->epoll, events, 4, -1);
+        int what = 0;
+        for (int i = 0; i < count; i++)
+            what |= (int)events[i].data.u32;
+        if (what & QUIT)
+            return NULL;
+        if (what & SMX_WAKE_STOP) {
+            struct signalfd_siginfo info;
+            if (read(waker->signals, &info, sizeof(info)) < 0)
+                what &= ~SMX_WAKE_STOP;
+        }
+        if (what != 0)
+            wake(waker, what);
+    }
+}
+
+struct smx_waker *smx_waker_new(struct grpc_completion_queue *queue, int in, int out,
+                                struct smx_completion *completion)
+{
+    struct smx_waker *waker = smx_alloc(sizeof(*waker));
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    waker->completion = completion;
+    waker->in = in;
+    waker->out = out;
+    waker->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    waker->quit = eventfd(0, EFD_CLOEXEC);
+    waker->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (waker->signals < 0 || waker->quit < 0 || waker->epoll < 0)
+        smx_abort("no file descriptor to wait with: %s", strerror(errno));
+    waker->channel = grpc_lame_client_channel_create("waker", GRPC_STATUS_UNAVAILABLE, "");
+    waker->call = grpc_channel_create_call(waker->channel, NULL, GRPC_PROPAGATE_DEFAULTS, queue,
+                                           grpc_slice_from_static_string("/waker"), NULL,
+                                           gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+    watch(waker, EPOLL_CTL_ADD, waker->signals, EPOLLIN, SMX_WAKE_STOP);
+    watch(waker, EPOLL_CTL_ADD, waker->quit, EPOLLIN, QUIT);
+    watch(waker, EPOLL_CTL_ADD, in, EPOLLIN | EPOLLONESHOT, SMX_WAKE_READABLE);
+    watch(waker, EPOLL_CTL_ADD, out, EPOLLONESHOT, SMX_WAKE_WRITABLE);
+    if (pthread_create(&waker->thread, NULL, run, waker) != 0)
+        smx_abort("no thread to wait with");
+    return waker;
+}
+
+void smx_waker_free(struct smx_waker *waker)
+{
+    uint64_t one = 1;
+    if (write(waker->quit, &one, sizeof(one)) != sizeof(one))
+        smx_abort("the waiting thread can't be ended: %s", strerror(errno));
+    pthread_join(waker->thread, NULL);
+    close(waker->epoll);
+    close(waker->quit);
+    close(waker->signals);
+    grpc_call_unref(waker->call);
+    grpc_channel_destroy(waker->channel);
+    free(waker);
+}
+
+int smx_waker_take(struct smx_waker *waker)
+{
+    return atomic_exchange(&waker->happened, 0);
+}
+
+void smx_waker_want_read(struct smx_waker *waker)
+{
+    watch(waker, EPOLL_CTL_MOD, waker->in, EPOLLIN | EPOLLONESHOT, SMX_WAKE_READABLE);
+}
+
+void smx_waker_want_write(struct smx_waker *waker)
+{
+    watch(waker, EPOLL_CTL_MOD, waker->out, EPOLLOUT | EPOLLONESHOT, SMX_WAKE_WRITABLE);
+}

@@ -1,0 +1,32 @@
+/* The only other thread: waits until stdio can be read or written, or a signal says stop, and wakes the loop. */
+#ifndef SMX_WAKER_H
+#define SMX_WAKER_H
+
+#include <stdbool.h>
+
+#include "completion.h"
+
+struct grpc_completion_queue;
+struct smx_waker;
+
+/* What happened since the last smx_waker_take; bits. */
+enum {
+    SMX_WAKE_READABLE = 1,
+    SMX_WAKE_WRITABLE = 2,
+    SMX_WAKE_STOP = 4, /* SIGTERM or SIGINT */
+};
+
+/*
+ * Starts the thread; `completion` comes out of the queue when something happened. Call it before any other thread is
+ * started: it blocks SIGTERM and SIGINT for all that come later.
+ */
+struct smx_waker *smx_waker_new(struct grpc_completion_queue *queue, int in, int out,
+                                struct smx_completion *completion);
+/* Ends the thread. The queue may still hold one completion. */
+void smx_waker_free(struct smx_waker *waker);
+int smx_waker_take(struct smx_waker *waker);
+/* Asks, once, to be woken when stdin can be read, when stdout can be written. */
+void smx_waker_want_read(struct smx_waker *waker);
+void smx_waker_want_write(struct smx_waker *waker);
+
+#endif
