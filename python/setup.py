@@ -10,8 +10,6 @@ from setuptools.command.sdist import sdist
 
 HERE = Path(__file__).resolve().parent
 PROTO = Path("proto", "snakepit.proto")
-REPOSITORY = HERE.parent / PROTO
-SDIST = HERE / PROTO  # where a source distribution carries it
 
 
 class BuildPy(build_py):
@@ -24,25 +22,26 @@ class BuildPy(build_py):
 
 
 class Sdist(sdist):
-    """Takes the proto along, so that a source distribution can be built by itself."""
+    """Takes along what lives outside, so that a source distribution can be built by itself."""
 
     def make_release_tree(self, base_dir, files):  # noqa: D102
         super().make_release_tree(base_dir, files)
-        target = Path(base_dir, PROTO)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(proto(), target)
+        for name in (PROTO, Path("LICENSE")):
+            target = Path(base_dir, name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(shared(name), target)
 
 
-def proto() -> Path:
-    """Where the proto is, in a source distribution or in the repository."""
-    return SDIST if SDIST.exists() else REPOSITORY
+def shared(name: Path) -> Path:
+    """Where a file of the repository is: in a source distribution here, else one directory up."""
+    return HERE / name if (HERE / name).exists() else HERE.parent / name
 
 
 def write_descriptor_set(target: Path) -> None:
     """Compiles the proto into `target`. Raises SystemExit if it can't be read."""
     from grpc_tools import protoc
 
-    source = proto()
+    source = shared(PROTO)
     include = importlib.resources.files("grpc_tools") / "_proto"
     arguments = [f"--proto_path={source.parent}", f"--proto_path={include}", f"--descriptor_set_out={target}"]
     if protoc.main(["protoc", *arguments, source.name]) != 0:

@@ -9,6 +9,7 @@ from typing import Any
 
 from .version import __version__
 
+DESCRIPTION = "Serves the commands of a worker over gRPC until SIGTERM."
 MEBIBYTE = 1024 * 1024
 
 
@@ -39,7 +40,9 @@ def parse(
     Ends the process with a message on stderr if they are wrong. Raises TypeError for defaults that don't exist.
     """
     base = Options(**defaults)
-    parser = argparse.ArgumentParser(prog="python -m snakemux" if with_worker else None, description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m snakemux" if with_worker else None, description=DESCRIPTION, allow_abbrev=False
+    )
     if with_worker:
         parser.add_argument(
             "worker", help="pkg:name, the Worker called name in the module pkg; pkg alone means pkg:worker"
