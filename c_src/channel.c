@@ -2,6 +2,9 @@
 #include "channel.h"
 
 #include <errno.h>
+#if __has_include(<grpc/credentials.h>) /* newer cores moved the credentials there */
+#include <grpc/credentials.h>
+#endif
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
 #include <limits.h>

@@ -1,0 +1,56 @@
+# Everything a person does with this repository. `make help` lists it.
+
+PYTHON ?= python3
+VENV = .venv/bin
+export SNAKEMUX_PYTHON ?= $(CURDIR)/$(VENV)/python
+export LANG = C.UTF-8
+
+all: program
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
+
+setup: ## install what is missing (system packages through apt, Python packages in .venv)
+	@scripts/setup
+
+program: ## build the port program and put the Python library beside it, in priv/
+	@$(MAKE) -s -C c_src
+	@$(MAKE) -s -C python install-priv PRIV_DIR=$(CURDIR)/priv
+
+demo: setup program ## two Python workers, streams, a stopped consumer, a killed worker: half a minute
+	@scripts/demo
+
+test: setup program test-c test-erlang test-elixir test-python ## all tests
+	@echo "make test: all passed"
+
+test-c:
+	@$(MAKE) -s -C test/c test
+
+test-erlang:
+	rebar3 do eunit, ct
+
+test-elixir:
+	MIX_ENV=test mix test
+
+test-python:
+	@$(MAKE) -s -C python test
+
+check: setup program ## linters, dialyzer, layers, headers, budgets
+	scripts/check
+
+check-headers: ## compile c_src against the gRPC headers inside today's grpcio sdist
+	scripts/check-headers
+
+asan: setup ## the suite on a port program with AddressSanitizer, UBSan and LeakSanitizer
+	scripts/asan
+
+fuzz: setup ## fuzz all parsers of foreign bytes; SECONDS=n for each (60)
+	@$(MAKE) -s -C test/fuzz fuzz
+
+bench: setup program ## calls/s and latency beside a bare gRPC C core client
+	@$(MAKE) -s -C bench bench
+
+clean: ## remove what was built
+	rm -rf _build priv
+
+.PHONY: all help setup program demo test test-c test-erlang test-elixir test-python check check-headers asan fuzz bench clean
