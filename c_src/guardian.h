@@ -19,7 +19,7 @@
 #define SMX_GUARDIAN_H
 
 /*
- * Runs `[--] CMD…` (argv behind the word `exec`) to its end. Returns the exit code: CMD's own, 128 + N when signal N
+ * Runs argv = `exec [--] CMD…` to its end. Returns the exit code: CMD's own, 128 + N when signal N
  * ended it, 127 when there is no such program, 126 when it can't be executed, 125 when the guardian itself has failed.
  */
 int smx_guardian_main(int argc, char **argv);
