@@ -277,6 +277,11 @@ static bool is_duplicate(struct smx_bridge *bridge, const struct smx_command *co
     return true;
 }
 
+bool smx_bridge_is_live(void *bridge, struct smx_span tag)
+{
+    return smx_table_get(&((struct smx_bridge *)bridge)->requests, tag) != NULL;
+}
+
 void smx_bridge_handle(void *owner, const struct smx_command *command)
 {
     struct smx_bridge *bridge = owner;

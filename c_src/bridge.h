@@ -39,6 +39,8 @@ void smx_bridge_fini(struct smx_bridge *bridge);
 void smx_bridge_hello(struct smx_bridge *bridge);
 /* A smx_handler's handle; `bridge` is a struct smx_bridge. */
 void smx_bridge_handle(void *bridge, const struct smx_command *command);
+/* And its is_live. */
+bool smx_bridge_is_live(void *bridge, struct smx_span tag);
 /* Once a turn of the loop: opens and closes the gate, `buffered` bytes waiting for stdout; frees what is over. */
 void smx_bridge_turn(struct smx_bridge *bridge, size_t buffered);
 /* Cancels everything and closes every connection; the completions that follow bring the last events. */

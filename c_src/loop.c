@@ -195,7 +195,8 @@ int smx_loop_run(const struct smx_limits *limits, int in, int out)
     grpc_init();
     loop.queue = grpc_completion_queue_create_for_next(NULL);
     smx_frame_reader_init(&loop.reader, limits->max_frame);
-    smx_front_ei_init(&loop.front, (struct smx_handler){smx_bridge_handle, &loop.bridge}, &loop.output);
+    smx_front_ei_init(&loop.front, (struct smx_handler){smx_bridge_handle, smx_bridge_is_live, &loop.bridge},
+                      &loop.output);
     smx_bridge_init(&loop.bridge, limits, loop.queue, grpc_version_string(),
                     (struct smx_sink){smx_front_ei_emit, &loop.front});
     loop.waker = smx_waker_new(loop.queue, in, out, &loop.wake);

@@ -4,9 +4,8 @@
 
 #include "protocol.h"
 
-/* The options of {options, Tag, Map}. */
+/* The options of {options, Tag, Map}. One that the map leaves out has its default again. */
 struct smx_front_options {
-    bool has_batch;
     bool batch;
 };
 

@@ -230,6 +230,8 @@ struct smx_sink {
 /* Where a front puts commands: the bridge. */
 struct smx_handler {
     void (*handle)(void *bridge, const struct smx_command *command);
+    /* Whether a request with this tag is running: a front must not answer a wrong message under the same tag. */
+    bool (*is_live)(void *bridge, struct smx_span tag);
     void *bridge;
 };
 

@@ -206,7 +206,7 @@ bool smx_term_get_double(struct smx_span term, size_t *at, double *value)
 
 static bool get_sized(struct smx_span term, size_t *at, int tag, size_t *n)
 {
-    if (tag_at(term, *at) != tag)
+    if (tag_at(term, *at) != tag || term.len - *at <= shapes[tag].width)
         return false;
     *n = 0;
     for (size_t i = 1; i <= shapes[tag].width; i++)

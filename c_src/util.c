@@ -100,6 +100,18 @@ void smx_buffer_append_span(struct smx_buffer *buffer, struct smx_span span)
     smx_buffer_append(buffer, span.data, span.len);
 }
 
+void smx_buffer_append_text(struct smx_buffer *buffer, struct smx_span text)
+{
+    for (size_t at = 0; at < text.len;) {
+        size_t len = utf8_sequence(text.data + at, text.len - at);
+        if (len > 0)
+            smx_buffer_append(buffer, text.data + at, len);
+        else
+            smx_buffer_append(buffer, "\xef\xbf\xbd", 3);
+        at += len > 0 ? len : 1;
+    }
+}
+
 void smx_buffer_printf(struct smx_buffer *buffer, const char *format, ...)
 {
     va_list args, again;
@@ -139,7 +151,7 @@ int64_t smx_now_ms(void)
     return smx_now_us() / 1000;
 }
 
-static void log_line(const char *format, va_list args)
+__attribute__((format(printf, 1, 0))) static void log_line(const char *format, va_list args)
 {
     char line[2048];
     int len = snprintf(line, sizeof(line), "snakemux: ");

@@ -35,6 +35,8 @@ void smx_buffer_fini(struct smx_buffer *buffer);
 uint8_t *smx_buffer_reserve(struct smx_buffer *buffer, size_t len);
 void smx_buffer_append(struct smx_buffer *buffer, const void *data, size_t len);
 void smx_buffer_append_span(struct smx_buffer *buffer, struct smx_span span);
+/* Text from elsewhere: U+FFFD in place of every byte that is not part of valid UTF-8. */
+void smx_buffer_append_text(struct smx_buffer *buffer, struct smx_span text);
 void smx_buffer_printf(struct smx_buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Removes the first `len` bytes. */
 void smx_buffer_drop(struct smx_buffer *buffer, size_t len);

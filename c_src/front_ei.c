@@ -1,0 +1,188 @@
+/* Owns frames of terms, both ways; knows nothing of what commands do, nor of file descriptors. */
+#include "front_ei.h"
+
+#include <ei.h>
+
+#include "command.h"
+#include "event.h"
+#include "frame.h"
+#include "term.h"
+
+enum {
+    VERSION = 131,
+    COMPRESSED = 80,
+    BATCH_SIZE = 1024 * 1024, /* a batch that is larger is closed: the BEAM copies frames whole */
+};
+
+void smx_front_ei_init(struct smx_front_ei *front, struct smx_handler handler, struct smx_buffer *out)
+{
+    ei_init();
+    *front = (struct smx_front_ei){.handler = handler, .out = out};
+}
+
+static size_t open_frame(struct smx_buffer *out)
+{
+    size_t place = smx_frame_open(out);
+    smx_buffer_append(out, (const uint8_t[]){VERSION}, 1);
+    return place;
+}
+
+bool smx_front_ei_emit(void *self, const struct smx_event *event, struct smx_error *why)
+{
+    struct smx_front_ei *front = self;
+    struct smx_buffer *out = front->out;
+    size_t start = out->len;
+    if (front->batch_count == 0) {
+        front->batch_place = open_frame(out);
+        if (front->batch)
+            smx_term_put_list(out, 0);
+    }
+    if (!smx_event_write(event, out, why)) {
+        out->len = start;
+        return false;
+    }
+    front->batch_count++;
+    if (!front->batch || out->len - front->batch_place > BATCH_SIZE)
+        smx_front_ei_flush(front);
+    return true;
+}
+
+void smx_front_ei_flush(struct smx_front_ei *front)
+{
+    if (front->batch_count == 0)
+        return;
+    if (front->batch) {
+        smx_term_put_nil(front->out);
+        smx_term_set_count(front->out, front->batch_place + 5, front->batch_count);
+    }
+    smx_frame_seal(front->out, front->batch_place);
+    front->batch_count = 0;
+}
+
+static void emit(struct smx_front_ei *front, const struct smx_event *event)
+{
+    struct smx_error none = {0};
+    smx_front_ei_emit(front, event, &none);
+}
+
+static void emit_protocol_error(struct smx_front_ei *front, struct smx_error *error, size_t offset)
+{
+    emit(front, &(struct smx_event){.kind = SMX_EVENT_PROTOCOL_ERROR, .error = error, .offset = offset});
+    smx_error_fini(error);
+}
+
+/* A frame that is wrong where no message is. */
+static void reject(struct smx_front_ei *front, size_t offset, const char *reason, const char *what)
+{
+    struct smx_error error = {0};
+    smx_error_set(&error, SMX_INVALID_ARGUMENT, reason, "%s", what);
+    emit_protocol_error(front, &error, offset);
+}
+
+static void emit_options(struct smx_front_ei *front, const struct smx_command_reader *reader)
+{
+    struct smx_buffer now = {0};
+    smx_term_put_map(&now, 1);
+    smx_term_put_atom(&now, "batch");
+    smx_term_put_bool(&now, reader->options.batch);
+    emit(front, &(struct smx_event){
+                    .kind = SMX_EVENT_OK, .tag = reader->command.tag, .term = smx_buffer_span(&now)});
+    smx_buffer_fini(&now);
+    smx_front_ei_flush(front); /* an open frame ends as it began */
+    front->batch = reader->options.batch;
+}
+
+/* What became of one message; ends the reader. */
+static void answer(struct smx_front_ei *front, struct smx_command_reader *reader, enum smx_command_kind kind)
+{
+    const struct smx_command *command = &reader->command;
+    bool ours = kind == SMX_COMMAND_WRONG || kind == SMX_COMMAND_OPTIONS;
+    if (ours && front->handler.is_live(front->handler.bridge, command->tag)) {
+        smx_error_fini(&reader->error); /* an answer would end the live call */
+        smx_error_set(&reader->error, SMX_ALREADY_EXISTS, "duplicate_tag", "a call with this tag is live");
+        kind = SMX_COMMAND_LOST;
+    }
+    switch (kind) {
+    case SMX_COMMAND_READ:
+        front->handler.handle(front->handler.bridge, command);
+        break;
+    case SMX_COMMAND_OPTIONS:
+        emit_options(front, reader);
+        break;
+    case SMX_COMMAND_WRONG:
+        emit(front, &(struct smx_event){.kind = SMX_EVENT_ERROR,
+                                        .tag = command->tag,
+                                        .error = &reader->error,
+                                        .command = command->name,
+                                        .meta = {.worker = command->worker, .request_id = command->call.request_id},
+                                        .delivered = -1});
+        break;
+    case SMX_COMMAND_LOST:
+        emit_protocol_error(front, &reader->error, reader->offset);
+        break;
+    }
+    smx_command_reader_fini(reader);
+}
+
+/* A message that can't be read as a whole. */
+static void refuse(struct smx_front_ei *front, struct smx_span frame, size_t at, enum smx_code code, const char *reason,
+                   const char *what)
+{
+    struct smx_command_reader reader = {0};
+    smx_error_set(&reader.error, code, reason, "%s", what);
+    answer(front, &reader, smx_command_read_head(&reader, frame, at));
+}
+
+/* Moves `*at` behind the message. False when its end can't be found. */
+static bool take_message(struct smx_front_ei *front, struct smx_span frame, size_t *at)
+{
+    const char *why;
+    size_t start = *at;
+    if (smx_term_check(frame, at, &why)) {
+        struct smx_command_reader reader = {0};
+        answer(front, &reader, smx_command_read(&reader, frame, start));
+        return true;
+    }
+    *at = start;
+    refuse(front, frame, start, SMX_INVALID_ARGUMENT, "bad_term", why);
+    return smx_term_skip(frame, at);
+}
+
+static void take_frame(struct smx_front_ei *front, struct smx_span frame, size_t at)
+{
+    size_t count = 1;
+    bool list = frame.data[at] == ERL_LIST_EXT && smx_term_get_list(frame, &at, &count);
+    if (!list && smx_term_get_nil(frame, &at))
+        count = 0;
+    for (; count > 0; count--)
+        if (!take_message(front, frame, &at))
+            return;
+    if (list && !smx_term_get_nil(frame, &at))
+        reject(front, at, "bad_message", "a list of messages is a proper list");
+    else if (at < frame.len)
+        reject(front, at, "trailing_bytes", "there are bytes behind the term");
+}
+
+/* Only the first message of an oversized frame is near: if there are more, their owner is told that they are lost. */
+static void take_head(struct smx_front_ei *front, struct smx_span frame, size_t at, size_t max_frame)
+{
+    char what[100];
+    size_t count;
+    bool list = smx_term_get_list(frame, &at, &count);
+    snprintf(what, sizeof(what), "a frame has at most max_frame = %zu bytes", max_frame);
+    refuse(front, frame, at, SMX_RESOURCE_EXHAUSTED, "too_large", what);
+    if (list && count > 1)
+        reject(front, at, "too_large", "the messages of an oversized frame are lost");
+}
+
+void smx_front_ei_frame(struct smx_front_ei *front, struct smx_span frame, bool oversized, size_t max_frame)
+{
+    if (frame.len < 2 || frame.data[0] != VERSION)
+        reject(front, 0, "bad_version", "a frame starts with 131, then comes a term");
+    else if (frame.data[1] == COMPRESSED)
+        reject(front, 1, "compressed", "compressed terms are not read: send them plain");
+    else if (oversized)
+        take_head(front, frame, 1, max_frame);
+    else
+        take_frame(front, frame, 1);
+}
