@@ -71,7 +71,6 @@ def _server_options(max_message: int) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", 64 * 1024),
         ("grpc.so_reuseport", 0),  # else two workers could share a port without noticing
         # Clients may ping as often as they like: `keepalive` is announced.
-        ("grpc.http2.min_ping_interval_without_data_ms", 1000),
         ("grpc.http2.max_ping_strikes", 0),
         ("grpc.keepalive_permit_without_calls", 1),
     ]

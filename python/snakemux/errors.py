@@ -31,7 +31,8 @@ CODES = (
 
 # A gRPC client refuses a call whose metadata exceeds 8 KiB, in base64 and with the rest of it: stay well below.
 MAX_METADATA_BYTES = 5 * 1024
-MAX_TEXT_BYTES = 1024
+MAX_METADATA_TEXT_BYTES = 1024
+MAX_MESSAGE_BYTES = 64 * 1024
 
 
 class Error(Exception):
@@ -70,18 +71,19 @@ class Failure:
         name = type(exception).__name__
         if isinstance(exception, Error):
             type_name = "" if type(exception) is Error else name
-            return cls(exception.code, exception.message or exception.code, type_name, details=exception.details)
+            message = clip(exception.message or exception.code, MAX_MESSAGE_BYTES)
+            return cls(exception.code, message, type_name, details=exception.details)
         lines = tracebacks.format_exception(type(exception), exception, own_frames(exception)) if with_traceback else []
-        return cls("unknown", str(exception) or name, name, "".join(lines))
+        return cls("unknown", clip(str(exception) or name, MAX_MESSAGE_BYTES), name, "".join(lines))
 
     def metadata(self) -> bytes:
         """The whole story as one MessagePack map of at most `MAX_METADATA_BYTES`.
 
         What doesn't fit is cut: of a traceback the end stays, which names the line that failed.
         """
-        story: dict[str, Any] = {"code": self.code, "message": clip(self.message, MAX_TEXT_BYTES)}
+        story: dict[str, Any] = {"code": self.code, "message": clip(self.message, MAX_METADATA_TEXT_BYTES)}
         if self.type:
-            story["type"] = clip(self.type, MAX_TEXT_BYTES)
+            story["type"] = clip(self.type, MAX_METADATA_TEXT_BYTES)
         if self.details is not None:
             story["details"] = self.details
             if len(pack(story)) > MAX_METADATA_BYTES:
@@ -101,7 +103,7 @@ def own_frames(exception: BaseException) -> TracebackType | None:
 
 
 def clip(text: str, size: int, keep_end: bool = False) -> str:
-    """`text` in at most `size` bytes of UTF-8, with an ellipsis where something was cut off."""
+    """`text` in at most `size` bytes of valid UTF-8, with an ellipsis where something was cut off."""
     data = text.encode("utf-8", "replace")
     if len(data) <= size:
         return data.decode()

@@ -94,12 +94,19 @@ def test_an_exception_is_unknown_with_its_traceback_also_in_the_log(
     wait_until(lambda: "raise ValueError(text)" in shared_worker.log_text(), "the traceback in the log")
 
 
-def test_a_huge_error_fits_into_metadata(client: Client) -> None:
+def test_a_huge_error_is_clipped(client: Client) -> None:
     with pytest.raises(RemoteError) as caught:
         client.execute("fail", text="ü" * 100_000)
-    assert caught.value.message == "ü" * 100_000
+    assert caught.value.message.startswith("ü" * 30_000)
+    assert len(caught.value.message.encode()) <= 64 * 1024
     assert caught.value.story["message"].endswith("…")
     assert "raise ValueError" in caught.value.story["traceback"] or caught.value.story["traceback"].startswith("…")
+
+
+def test_an_error_whose_text_is_not_unicode_arrives(client: Client) -> None:
+    with pytest.raises(RemoteError) as caught:
+        client.execute("fail", codec="json", text="\ud800!")
+    assert (caught.value.code, caught.value.message) == ("unknown", "?!")
 
 
 @pytest.mark.parametrize("command", ["leave", "leave_async"])
