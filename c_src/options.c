@@ -220,6 +220,7 @@ static bool read_map(const struct source *from, const struct option *table, size
 static const struct smx_call_options call_defaults = {
     .timeout_ms = SMX_DEFAULT_TIMEOUT_MS,
     .credit = SMX_DEFAULT_CREDIT,
+    .wait_for_ready = true,
 };
 
 bool smx_options_read_call(struct smx_span term, size_t *at, struct smx_call_options *options, void **array,

@@ -135,7 +135,7 @@ struct smx_call_options {
     enum smx_codec codec;
     enum smx_null null;
     struct smx_pairs metadata;
-    bool wait_for_ready;
+    bool wait_for_ready; /* wait while a worker that takes it is connecting; else fail at once */
     bool move_lost_session;
     bool gzip;
     struct smx_span request_id; /* empty: generated */
