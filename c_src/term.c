@@ -14,6 +14,7 @@ enum kind { UNKNOWN, PLAIN, LATIN1, UTF8 };
 
 /* What stands behind a tag, in this order: a number n, an atom, bytes (fixed and n times unit), elements. */
 struct shape {
+    const char *name;
     enum kind kind;   /* LATIN1, UTF8: an atom, its bytes are that */
     uint8_t width;    /* of n, in bytes */
     uint8_t unit;     /* bytes for each of n */
@@ -24,32 +25,32 @@ struct shape {
 };
 
 static const struct shape shapes[256] = {
-    [ERL_SMALL_INTEGER_EXT] = {PLAIN, .fixed = 1},
-    [ERL_INTEGER_EXT] = {PLAIN, .fixed = 4},
-    [NEW_FLOAT_EXT] = {PLAIN, .fixed = 8},
-    [ERL_SMALL_BIG_EXT] = {PLAIN, .width = 1, .unit = 1, .fixed = 1}, /* the sign */
-    [ERL_LARGE_BIG_EXT] = {PLAIN, .width = 4, .unit = 1, .fixed = 1},
-    [ERL_ATOM_EXT] = {LATIN1, .width = 2, .unit = 1},
-    [ERL_SMALL_ATOM_EXT] = {LATIN1, .width = 1, .unit = 1},
-    [ERL_ATOM_UTF8_EXT] = {UTF8, .width = 2, .unit = 1},
-    [ERL_SMALL_ATOM_UTF8_EXT] = {UTF8, .width = 1, .unit = 1},
-    [ERL_STRING_EXT] = {PLAIN, .width = 2, .unit = 1},
-    [ERL_BINARY_EXT] = {PLAIN, .width = 4, .unit = 1},
-    [ERL_BIT_BINARY_EXT] = {PLAIN, .width = 4, .unit = 1, .fixed = 1}, /* how many bits of the last byte */
-    [ERL_NIL_EXT] = {.kind = PLAIN},
-    [ERL_LIST_EXT] = {PLAIN, .width = 4, .elements = 1, .more = 1}, /* the tail */
-    [ERL_SMALL_TUPLE_EXT] = {PLAIN, .width = 1, .elements = 1},
-    [ERL_LARGE_TUPLE_EXT] = {PLAIN, .width = 4, .elements = 1},
-    [ERL_MAP_EXT] = {PLAIN, .width = 4, .elements = 2},
-    [ERL_EXPORT_EXT] = {PLAIN, .more = 3},                          /* module, function, arity */
-    [ERL_NEW_FUN_EXT] = {PLAIN, .width = 4, .unit = 1, .fixed = -4}, /* n counts itself */
-    [ERL_PID_EXT] = {PLAIN, .node = true, .fixed = 9},
-    [ERL_NEW_PID_EXT] = {PLAIN, .node = true, .fixed = 12},
-    [ERL_PORT_EXT] = {PLAIN, .node = true, .fixed = 5},
-    [ERL_NEW_PORT_EXT] = {PLAIN, .node = true, .fixed = 8},
-    [ERL_V4_PORT_EXT] = {PLAIN, .node = true, .fixed = 12},
-    [ERL_NEW_REFERENCE_EXT] = {PLAIN, .width = 2, .node = true, .unit = 4, .fixed = 1},
-    [ERL_NEWER_REFERENCE_EXT] = {PLAIN, .width = 2, .node = true, .unit = 4, .fixed = 4},
+    [ERL_SMALL_INTEGER_EXT] = {"an integer", PLAIN, .fixed = 1},
+    [ERL_INTEGER_EXT] = {"an integer", PLAIN, .fixed = 4},
+    [NEW_FLOAT_EXT] = {"a float", PLAIN, .fixed = 8},
+    [ERL_SMALL_BIG_EXT] = {"an integer", PLAIN, .width = 1, .unit = 1, .fixed = 1}, /* the sign */
+    [ERL_LARGE_BIG_EXT] = {"an integer", PLAIN, .width = 4, .unit = 1, .fixed = 1},
+    [ERL_ATOM_EXT] = {"an atom", LATIN1, .width = 2, .unit = 1},
+    [ERL_SMALL_ATOM_EXT] = {"an atom", LATIN1, .width = 1, .unit = 1},
+    [ERL_ATOM_UTF8_EXT] = {"an atom", UTF8, .width = 2, .unit = 1},
+    [ERL_SMALL_ATOM_UTF8_EXT] = {"an atom", UTF8, .width = 1, .unit = 1},
+    [ERL_STRING_EXT] = {"a list", PLAIN, .width = 2, .unit = 1},
+    [ERL_BINARY_EXT] = {"a binary", PLAIN, .width = 4, .unit = 1},
+    [ERL_BIT_BINARY_EXT] = {"a bit string", PLAIN, .width = 4, .unit = 1, .fixed = 1}, /* how many bits of the last byte */
+    [ERL_NIL_EXT] = {"a list", .kind = PLAIN},
+    [ERL_LIST_EXT] = {"a list", PLAIN, .width = 4, .elements = 1, .more = 1}, /* the tail */
+    [ERL_SMALL_TUPLE_EXT] = {"a tuple", PLAIN, .width = 1, .elements = 1},
+    [ERL_LARGE_TUPLE_EXT] = {"a tuple", PLAIN, .width = 4, .elements = 1},
+    [ERL_MAP_EXT] = {"a map", PLAIN, .width = 4, .elements = 2},
+    [ERL_EXPORT_EXT] = {"a fun", PLAIN, .more = 3},                          /* module, function, arity */
+    [ERL_NEW_FUN_EXT] = {"a fun", PLAIN, .width = 4, .unit = 1, .fixed = -4}, /* n counts itself */
+    [ERL_PID_EXT] = {"a pid", PLAIN, .node = true, .fixed = 9},
+    [ERL_NEW_PID_EXT] = {"a pid", PLAIN, .node = true, .fixed = 12},
+    [ERL_PORT_EXT] = {"a port", PLAIN, .node = true, .fixed = 5},
+    [ERL_NEW_PORT_EXT] = {"a port", PLAIN, .node = true, .fixed = 8},
+    [ERL_V4_PORT_EXT] = {"a port", PLAIN, .node = true, .fixed = 12},
+    [ERL_NEW_REFERENCE_EXT] = {"a reference", PLAIN, .width = 2, .node = true, .unit = 4, .fixed = 1},
+    [ERL_NEWER_REFERENCE_EXT] = {"a reference", PLAIN, .width = 2, .node = true, .unit = 4, .fixed = 4},
 };
 
 /* Moves `*at` behind one term without its elements; `count` is how many of them follow, a byte at least for each. */
@@ -253,6 +254,12 @@ bool smx_term_get_nil(struct smx_span term, size_t *at)
 {
     size_t n;
     return get_sized(term, at, ERL_NIL_EXT, &n);
+}
+
+const char *smx_term_kind(struct smx_span term, size_t at)
+{
+    int tag = tag_at(term, at);
+    return tag >= 0 && shapes[tag].name ? shapes[tag].name : "nothing";
 }
 
 static void put_header(struct smx_buffer *out, uint8_t tag, uint64_t n)

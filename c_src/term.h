@@ -28,6 +28,9 @@ bool smx_term_get_map(struct smx_span term, size_t *at, size_t *count);
 bool smx_term_get_list(struct smx_span term, size_t *at, size_t *count);
 bool smx_term_get_nil(struct smx_span term, size_t *at);
 
+/* What kind of term is there, in words: "a tuple". Static. */
+const char *smx_term_kind(struct smx_span term, size_t at);
+
 /* The writer. A list of `count` > 0 elements is put_list, the elements, put_nil; an empty one is put_nil alone. */
 void smx_term_put_atom(struct smx_buffer *out, const char *name); /* at most 255 bytes */
 void smx_term_put_bool(struct smx_buffer *out, bool value);
