@@ -48,7 +48,7 @@ class Runner:
         if send is None and call.handler.is_stream:
             error = Error("invalid_argument", f"{call.handler.name} is a stream: call it as one")
             return call.failure(error)
-        running, abandon = self._begin(call, send)
+        running, abandon = self._begin(call, send and _ending(call, send))
         try:
             await asyncio.wait({running}, timeout=call.context.time_remaining())
         finally:
@@ -150,6 +150,19 @@ class Hatch:
             raise asyncio.CancelledError
         self._sending = asyncio.current_task()
         await self._send(chunk)
+
+
+def _ending(call: Call, send: Send) -> Send:
+    """`send`, but when it fails the call has ended: its handler's failure is then no news, and not logged."""
+
+    async def send_or_end(chunk: dict[str, bytes]) -> None:
+        try:
+            await send(chunk)
+        except BaseException:
+            call.context.end()
+            raise
+
+    return send_or_end
 
 
 def _run_in_thread(call: Call, hatch: Hatch | None) -> Outcome:
