@@ -141,6 +141,7 @@ static void inner_watch(struct inner *inner)
             inner_read_control(inner);
         if (fds[2].revents) {
             inner->input = -1;
+            kill(getppid(), SIGCONT); /* should outer be stopped, nobody else will continue it */
             inner_stop(inner, SMX_ORPHAN_GRACE_MS);
         }
     }
