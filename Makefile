@@ -53,4 +53,7 @@ bench: setup program ## calls/s and latency beside a bare gRPC C core client
 clean: ## remove what was built
 	rm -rf _build priv
 
-.PHONY: all help setup program demo test test-c test-erlang test-elixir test-python check check-headers asan fuzz bench clean
+quickstart: setup program ## the code of the README
+	@mix run --no-start examples/quickstart/quickstart.exs
+
+.PHONY: all help setup program quickstart demo test test-c test-erlang test-elixir test-python check check-headers asan fuzz bench clean
