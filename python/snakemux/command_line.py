@@ -21,7 +21,7 @@ def run(worker: Worker, argv: Sequence[str] | None = None) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """`python -m snakemux pkg:name …`: imports a worker and serves it; ends the process."""
-    _, name = parse(argv, {}, with_worker=True)
+    _, name = parse(argv, Options(), with_worker=True)
     worker = find_worker(name or "")
     options, _ = parse(argv, worker.defaults, with_worker=True)
     _serve(worker, options)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 from .version import __version__
 
@@ -32,14 +31,11 @@ class Options:
         return self.address.startswith(("unix:", "unix-abstract:"))
 
 
-def parse(
-    argv: Sequence[str] | None, defaults: dict[str, Any], with_worker: bool = False
-) -> tuple[Options, str | None]:
+def parse(argv: Sequence[str] | None, defaults: Options, with_worker: bool = False) -> tuple[Options, str | None]:
     """The options in `argv` (None: the command line), and the worker's name if `with_worker`.
 
-    Ends the process with a message on stderr if they are wrong. Raises TypeError for defaults that don't exist.
+    Ends the process with a message on stderr if they are wrong.
     """
-    base = Options(**defaults)
     parser = argparse.ArgumentParser(
         prog="python -m snakemux" if with_worker else None, description=DESCRIPTION, allow_abbrev=False
     )
@@ -71,11 +67,13 @@ def parse(
         "--log-level", choices=("debug", "info", "warning", "error"), help="what to log on stderr (%(default)s)"
     )
     parser.add_argument("--version", action="version", version=f"snakemux {__version__}")
-    parser.set_defaults(**{field.name: getattr(base, field.name) for field in fields(base) if field.name != "address"})
+    parser.set_defaults(
+        **{field.name: getattr(defaults, field.name) for field in fields(defaults) if field.name != "address"}
+    )
 
     given = vars(parser.parse_args(argv))
     worker, port = given.pop("worker", None), given.pop("port")
-    address = given.pop("address") or (base.address if port is None else f"127.0.0.1:{port}")
+    address = given.pop("address") or (defaults.address if port is None else f"127.0.0.1:{port}")
     return Options(address=address, **given), worker
 
 

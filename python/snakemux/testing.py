@@ -10,7 +10,6 @@ from typing import Any
 
 from .call import CODEC_KEY, Call, Request
 from .codec import CODECS, VALUE_KEY, Codec
-from .options import Options
 from .worker import Worker
 
 
@@ -39,7 +38,7 @@ def call(
         metadata={**(_metadata or {}), CODEC_KEY: codec.name},
         timeout=_timeout,
     )
-    return asyncio.run(_run(Call(worker, request, Options(**worker.defaults)), codec))
+    return asyncio.run(_run(Call(worker, request, worker.defaults), codec))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, overload
 from .context import Context
 from .errors import Error
 from .handler import Handler
+from .options import Options
 from .session import Sessions
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -22,7 +23,8 @@ class Worker:
     """A set of commands that callers can run, and what they share.
 
     `name` and `version` are announced to callers. `defaults` are the options of the command line by their long names,
-    with underscores (`threads=1`, `stuck_grace=30.0`), used where the command line says nothing.
+    with underscores (`threads=1`, `stuck_grace=30.0`), used where the command line says nothing. Raises TypeError for an
+    option that doesn't exist.
     """
 
     def __init__(self, name: str = "python", version: str = "", **defaults: Any) -> None:
@@ -30,7 +32,7 @@ class Worker:
 
         self.name = name
         self.version = version
-        self.defaults = defaults
+        self.defaults = Options(**defaults)
         self.state = SimpleNamespace()
         self.sessions = Sessions()
         self.stats = Stats()

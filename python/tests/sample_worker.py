@@ -1,6 +1,7 @@
 """The worker that the tests run: one command for each thing that a handler can do, well or badly."""
 
 import asyncio
+import os
 import sys
 import threading
 from collections import defaultdict
@@ -180,6 +181,16 @@ def hold(name: str, ctx: Context) -> str:
             marks[name].append(error.code)
             raise
     return name
+
+
+@worker.command
+def hold_for_file(name: str, path: str, ctx: Context) -> Iterator[str]:
+    """Runs until there is such a file: released without a call."""
+    marks[name].append("running")
+    yield "begun"
+    while not os.path.exists(path):
+        ctx.wait(0.01)
+    yield "done"
 
 
 @worker.command

@@ -111,22 +111,16 @@ def test_a_closed_stdout_harms_nothing(tmp_path: Path) -> None:
         process.wait()
 
 
-def test_sigterm_lets_running_calls_finish() -> None:
+def test_sigterm_lets_running_calls_finish(tmp_path: Path) -> None:
+    path = tmp_path / "released"
     with WorkerProcess("--port", "0") as process:
         client = process.ready()
-        call = client.future("hold", name="h")
-        client.wait_for_mark("h", "running")
-        stream = iter(client.stream("batches", items=list(range(3))))
-        assert next(stream) == {"item": 0}
-        releasing = client.future("hold_async", name="r")
-        client.wait_for_mark("r", "running")
-
-        release_h = client.future("release", name="h")
+        stream = iter(client.stream("hold_for_file", name="h", path=str(path)))
+        assert next(stream) == "begun"
         process.process.terminate()
-        release_h()
-        assert call() == "h"
-        assert list(stream) == [{"item": 1}, {"item": 2}]
-        releasing.cancel()
+        wait_until(lambda: refuses(client), "the worker to stop taking calls")
+        path.touch()
+        assert list(stream) == ["done"]
         assert process.wait() == 0
         assert process.lines[-1] == "stopped with loaded\n"
 

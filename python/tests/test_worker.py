@@ -143,13 +143,15 @@ def test_wait_ends_with_the_time_the_deadline_or_the_call() -> None:
 
 
 def test_options_come_from_the_worker_and_the_command_line() -> None:
-    assert parse([], {}) == (Options(), None)
-    options, worker = parse(["mine:w", "--port", "5", "--max-message", "2MiB", "--no-traceback"], {"threads": 1}, True)
+    assert parse([], Options()) == (Options(), None)
+    options, worker = parse(
+        ["mine:w", "--port", "5", "--max-message", "2MiB", "--no-traceback"], Options(threads=1), True
+    )
     assert worker == "mine:w"
     assert options == Options("127.0.0.1:5", threads=1, max_message=2 * 1024 * 1024, traceback=False)
-    assert parse(["--address", "unix:/x"], {})[0].is_unix
+    assert parse(["--address", "unix:/x"], Options())[0].is_unix
     with pytest.raises(TypeError, match="thread"):
-        parse([], {"thread": 1})
+        Worker(thread=1)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +159,7 @@ def test_options_come_from_the_worker_and_the_command_line() -> None:
 )
 def test_wrong_options_end_the_process(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        parse(argv, {})
+        parse(argv, Options())
     assert caught.value.code == 2
     assert argv[0] in capsys.readouterr().err
 
