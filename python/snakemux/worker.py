@@ -23,8 +23,8 @@ class Worker:
     """A set of commands that callers can run, and what they share.
 
     `name` and `version` are announced to callers. `defaults` are the options of the command line by their long names,
-    with underscores (`threads=1`, `stuck_grace=30.0`), used where the command line says nothing. Raises TypeError for an
-    option that doesn't exist.
+    with underscores (`threads=1`, `stuck_grace=30.0`), used where the command line says nothing.
+    Raises TypeError for an option that doesn't exist.
     """
 
     def __init__(self, name: str = "python", version: str = "", **defaults: Any) -> None:
