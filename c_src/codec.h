@@ -18,7 +18,8 @@ void smx_values_fini(struct smx_values *values);
  * keys). `codec`: RAW (values must be binaries), JSON or MSGPACK. False with `why` set: invalid_argument, reason
  * `encode`, its message naming the path of the value ("args.items[3]") and what to do. `values` borrows from `term`.
  */
-bool smx_codec_encode_args(enum smx_codec codec, struct smx_span term, struct smx_values *values, struct smx_error *why);
+bool smx_codec_encode_args(enum smx_codec codec, struct smx_span term, struct smx_values *values,
+                           struct smx_error *why);
 
 /*
  * Appends the map of `pairs` as an encoded term. `codec`: RAW, JSON, MSGPACK or LENIENT. False with `why` set

@@ -196,8 +196,8 @@ bool smx_codec_json_read(struct smx_span text, struct smx_build *build, char fau
     fault[0] = 0;
     yajl_handle handle = yajl_alloc(&callbacks, &memory, &reader);
     yajl_config(handle, yajl_dont_validate_strings, 1); /* it is done above */
-    bool read = yajl_parse(handle, text.data, text.len) == yajl_status_ok &&
-                yajl_complete_parse(handle) == yajl_status_ok;
+    bool read =
+        yajl_parse(handle, text.data, text.len) == yajl_status_ok && yajl_complete_parse(handle) == yajl_status_ok;
     if (!read && !fault[0])
         copy_fault(handle, fault);
     yajl_free(handle);

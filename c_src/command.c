@@ -74,16 +74,19 @@ static bool read_connect(struct input *in)
 static bool read_disconnect(struct input *in)
 {
     struct smx_command *command = &in->reader->command;
-    size_t arity;
+    size_t arity = 1;
     char name[SMX_TERM_ATOM_SIZE];
     if (!read_worker(in))
         return false;
-    if (smx_options_get_number(in->frame, &in->at, 0, "now", -1, &command->drain_ms))
-        return command->drain_ms == -1 || wrong(in, "bad_message", "disconnect takes now or {drain, Ms}");
-    if (smx_term_get_tuple(in->frame, &in->at, &arity) && arity == 2 &&
-        smx_term_get_atom(in->frame, &in->at, name) && strcmp(name, "drain") == 0 &&
-        smx_options_get_number(in->frame, &in->at, 0, NULL, 0, &command->drain_ms))
-        return true;
+    command->drain_ms = -1;
+    bool tuple = smx_term_get_tuple(in->frame, &in->at, &arity);
+    if (smx_term_get_atom(in->frame, &in->at, name)) {
+        if (!tuple && strcmp(name, "now") == 0)
+            return true;
+        if (arity == 2 && strcmp(name, "drain") == 0 &&
+            smx_options_get_number(in->frame, &in->at, 0, NULL, 0, &command->drain_ms))
+            return true;
+    }
     return wrong(in, "bad_message", "disconnect takes now or {drain, 0..2147483647}");
 }
 
@@ -110,8 +113,7 @@ static bool read_to(struct input *in)
         command->to = SMX_TO_SESSION_WORKER;
         return read_session(in) && read_worker(in);
     }
-    return wrong(in, "bad_message",
-                 "To is any, {worker, Id}, {session, Session} or {session, Session, WorkerId}");
+    return wrong(in, "bad_message", "To is any, {worker, Id}, {session, Session} or {session, Session, WorkerId}");
 }
 
 static bool read_args(struct input *in)
@@ -137,8 +139,7 @@ static bool read_execute(struct input *in)
 static bool read_worker_and_timeout(struct input *in)
 {
     struct smx_command_reader *reader = in->reader;
-    return read_worker(in) &&
-           smx_options_read_timeout(in->frame, &in->at, &reader->command.call, &reader->error);
+    return read_worker(in) && smx_options_read_timeout(in->frame, &in->at, &reader->command.call, &reader->error);
 }
 
 static bool read_credit(struct input *in)

@@ -85,8 +85,7 @@ static void emit_options(struct smx_front_ei *front, const struct smx_command_re
     smx_term_put_map(&now, 1);
     smx_term_put_atom(&now, "batch");
     smx_term_put_bool(&now, reader->options.batch);
-    emit(front, &(struct smx_event){
-                    .kind = SMX_EVENT_OK, .tag = reader->command.tag, .term = smx_buffer_span(&now)});
+    emit(front, &(struct smx_event){.kind = SMX_EVENT_OK, .tag = reader->command.tag, .term = smx_buffer_span(&now)});
     smx_buffer_fini(&now);
     smx_front_ei_flush(front); /* an open frame ends as it began */
     front->batch = reader->options.batch;
@@ -140,7 +139,8 @@ static bool take_message(struct smx_front_ei *front, struct smx_span frame, size
     size_t start = *at;
     if (smx_term_check(frame, at, &why)) {
         struct smx_command_reader reader = {0};
-        answer(front, &reader, smx_command_read(&reader, frame, start));
+        struct smx_span checked = {frame.data, *at};
+        answer(front, &reader, smx_command_read(&reader, checked, start));
         return true;
     }
     *at = start;

@@ -11,9 +11,8 @@ enum { MAX_SIZE = 8 * 1024 };
 
 /* Headers that are gRPC's, HTTP/2's or ours; those that end with '-' are prefixes. */
 static const char *const reserved[] = {
-    "grpc-",      "snakemux-",      "te",         "host",    "content-type", "user-agent",
-    "connection", "content-length", "keep-alive", "upgrade", "trailer",      "proxy-connection",
-    "transfer-encoding",
+    "grpc-",          "snakemux-",  "te",      "host",    "content-type",     "user-agent",        "connection",
+    "content-length", "keep-alive", "upgrade", "trailer", "proxy-connection", "transfer-encoding",
 };
 
 static bool is_reserved(struct smx_span key)

@@ -81,8 +81,7 @@ bool smx_options_get_name(struct smx_span term, size_t *at, size_t max, struct s
 {
     size_t end = *at;
     struct smx_span found;
-    if (!smx_term_get_binary(term, &end, &found) || found.len == 0 || found.len > max ||
-        !smx_utf8_valid(found, false))
+    if (!smx_term_get_binary(term, &end, &found) || found.len == 0 || found.len > max || !smx_utf8_valid(found, false))
         return false;
     *name = found;
     *at = end;
@@ -94,11 +93,13 @@ bool smx_options_get_number(struct smx_span term, size_t *at, int64_t min, const
 {
     char name[SMX_TERM_ATOM_SIZE];
     size_t end = *at;
-    int64_t found;
-    if (atom && smx_term_get_atom(term, &end, name) && strcmp(name, atom) == 0)
-        found = instead;
-    else if (!smx_term_get_int(term, &end, &found) || found < min || found > INT32_MAX)
+    int64_t found = instead;
+    if (smx_term_get_atom(term, &end, name)) {
+        if (!atom || strcmp(name, atom) != 0)
+            return false;
+    } else if (!smx_term_get_int(term, &end, &found) || found < min || found > INT32_MAX) {
         return false;
+    }
     *value = found;
     *at = end;
     return true;

@@ -48,14 +48,14 @@ void *smx_table_get(const struct smx_table *table, struct smx_span key)
     return slot ? slot->value : NULL;
 }
 
-static void insert(struct smx_table *table, struct smx_table_slot new)
+static void insert(struct smx_table *table, struct smx_table_slot entry)
 {
-    size_t i = new.hash & (table->cap - 1);
+    size_t i = entry.hash & (table->cap - 1);
     while (table->slots[i].value && table->slots[i].value != DELETED)
         i = (i + 1) & (table->cap - 1);
     if (!table->slots[i].value)
         table->used++;
-    table->slots[i] = new;
+    table->slots[i] = entry;
     table->count++;
 }
 

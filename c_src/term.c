@@ -36,13 +36,13 @@ static const struct shape shapes[256] = {
     [ERL_SMALL_ATOM_UTF8_EXT] = {"an atom", UTF8, .width = 1, .unit = 1},
     [ERL_STRING_EXT] = {"a list", PLAIN, .width = 2, .unit = 1},
     [ERL_BINARY_EXT] = {"a binary", PLAIN, .width = 4, .unit = 1},
-    [ERL_BIT_BINARY_EXT] = {"a bit string", PLAIN, .width = 4, .unit = 1, .fixed = 1}, /* how many bits of the last byte */
+    [ERL_BIT_BINARY_EXT] = {"a bit string", PLAIN, .width = 4, .unit = 1, .fixed = 1}, /* bits of the last byte */
     [ERL_NIL_EXT] = {"a list", .kind = PLAIN},
     [ERL_LIST_EXT] = {"a list", PLAIN, .width = 4, .elements = 1, .more = 1}, /* the tail */
     [ERL_SMALL_TUPLE_EXT] = {"a tuple", PLAIN, .width = 1, .elements = 1},
     [ERL_LARGE_TUPLE_EXT] = {"a tuple", PLAIN, .width = 4, .elements = 1},
     [ERL_MAP_EXT] = {"a map", PLAIN, .width = 4, .elements = 2},
-    [ERL_EXPORT_EXT] = {"a fun", PLAIN, .more = 3},                          /* module, function, arity */
+    [ERL_EXPORT_EXT] = {"a fun", PLAIN, .more = 3},                           /* module, function, arity */
     [ERL_NEW_FUN_EXT] = {"a fun", PLAIN, .width = 4, .unit = 1, .fixed = -4}, /* n counts itself */
     [ERL_PID_EXT] = {"a pid", PLAIN, .node = true, .fixed = 9},
     [ERL_NEW_PID_EXT] = {"a pid", PLAIN, .node = true, .fixed = 12},
@@ -66,6 +66,8 @@ static bool walk_one(struct smx_span frame, size_t *at, uint64_t *count, bool at
         n = n << 8 | frame.data[(*at)++];
     if (shape->node && !walk_one(frame, at, count, true))
         return false;
+    if (shape == &shapes[ERL_LIST_EXT] && n == 0)
+        return false; /* the empty list is NIL_EXT; one that has a tail is none */
     int64_t bytes = n * shape->unit + shape->fixed;
     int64_t elements = n * shape->elements + shape->more;
     int64_t left = (int64_t)(frame.len - *at);

@@ -1,4 +1,4 @@
-/* Erlang's external term format: the bounded check that makes ei safe, a reader and a writer. The format: erl_ext_dist. */
+/* Erlang's external term format (erl_ext_dist): the bounded check that makes reading safe, a reader and a writer. */
 #ifndef SMX_TERM_H
 #define SMX_TERM_H
 
@@ -15,7 +15,10 @@ bool smx_term_check(struct smx_span frame, size_t *at, const char **why);
 /* Moves `*at` behind the term, however deep it is. False, and `*at` stays, when its end can't be found. */
 bool smx_term_skip(struct smx_span frame, size_t *at);
 
-/* The reader, for what was checked; a tuple's header also without that. Each moves `*at` behind what it read; false, and `*at` stays, where another kind of term is. */
+/*
+ * The reader, for what was checked; a tuple's header also without that. Each moves `*at` behind what it read; false,
+ * and `*at` stays, where another kind of term is.
+ */
 bool smx_term_get_atom(struct smx_span term, size_t *at, char name[SMX_TERM_ATOM_SIZE]); /* UTF-8, without NUL in it */
 bool smx_term_get_int(struct smx_span term, size_t *at, int64_t *value);
 bool smx_term_get_uint(struct smx_span term, size_t *at, uint64_t *value);

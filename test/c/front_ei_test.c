@@ -1,0 +1,217 @@
+/* front_ei.c: frames both ways, batches, and what is wrong with a frame as a whole. */
+#include "front_ei.h"
+
+#include <string.h>
+
+#include "frame.h"
+#include "support.h"
+#include "term.h"
+
+static void give_hex(struct test_front *test, const char *hex)
+{
+    struct smx_buffer frame = {0};
+    test_put_hex(&frame, hex);
+    smx_front_ei_frame(&test->front, smx_buffer_span(&frame), false, 1000);
+    smx_buffer_fini(&frame);
+}
+
+static void expect(struct test_front *test, const char *hex, const char *commands, const char *events)
+{
+    give_hex(test, hex);
+    assert_string_equal(test_front_commands(test), commands);
+    assert_string_equal(test_front_events(test), events);
+}
+
+static int setup(void **state)
+{
+    static struct test_front test;
+    test_front_init(&test);
+    *state = &test;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    test_front_fini(*state);
+    return 0;
+}
+
+static void a_frame_that_is_no_term_is_a_protocol_error(void **state)
+{
+    expect(*state, "", "",
+           "{protocol_error,#{reason=>bad_version,message=><<\"a frame starts with 131, then comes a "
+           "term\">>,offset=>0}}\n");
+    expect(*state, "6802", "",
+           "{protocol_error,#{reason=>bad_version,message=><<\"a frame starts with 131, then comes a "
+           "term\">>,offset=>0}}\n");
+    expect(*state, "8350000000057801", "",
+           "{protocol_error,#{reason=>compressed,message=><<\"compressed terms are not read: send them "
+           "plain\">>,offset=>1}}\n");
+    expect(*state, "8300", "",
+           "{protocol_error,#{reason=>bad_term,message=><<\"a truncated or unknown term\">>,offset=>1}}\n");
+}
+
+static void a_message_is_taken_and_the_bytes_behind_it_are_not(void **state)
+{
+    expect(*state, "836802770470696e676101ff", "ping tag=1\n",
+           "{protocol_error,#{reason=>trailing_bytes,message=><<\"there are bytes behind the term\">>,offset=>11}}\n");
+}
+
+static void a_wrong_message_does_not_disturb_its_neighbours(void **state)
+{
+    /* [{ping, 1}, 7, {ping, 2}] */
+    expect(*state, "836c000000036802770470696e67610161076802770470696e6761026a", "ping tag=1\nping tag=2\n",
+           "{protocol_error,#{reason=>bad_message,message=><<\"a message is a tuple\">>,offset=>16}}\n");
+}
+
+static void what_is_broken_behind_its_tag_is_answered_under_it(void **state)
+{
+    /* {ping, 1, <unknown tag>} */
+    expect(*state, "836803770470696e67610100", "",
+           "{error,1,#{code=>invalid_argument,message=><<\"a truncated or unknown "
+           "term\">>,origin=>mux,reason=>bad_term,sent=>false,details=>#{}}}\n");
+}
+
+static void put_nested(struct smx_buffer *out, size_t levels)
+{
+    for (size_t i = 0; i < levels; i++)
+        smx_term_put_list(out, 1);
+    smx_term_put_nil(out);
+    for (size_t i = 0; i < levels; i++)
+        smx_term_put_nil(out);
+}
+
+static void a_term_too_deep_is_answered_and_skipped(void **state)
+{
+    struct test_front *test = *state;
+    struct smx_buffer frame = {0};
+    smx_buffer_append(&frame, "\x83", 1);
+    smx_term_put_list(&frame, 2);
+    smx_term_put_tuple(&frame, 3);
+    smx_term_put_atom(&frame, "ping");
+    smx_term_put_int(&frame, 1);
+    put_nested(&frame, 100000);
+    smx_term_put_tuple(&frame, 2);
+    smx_term_put_atom(&frame, "ping");
+    smx_term_put_int(&frame, 2);
+    smx_term_put_nil(&frame);
+    smx_front_ei_frame(&test->front, smx_buffer_span(&frame), false, 1000);
+    assert_string_equal(test_front_commands(test), "ping tag=2\n");
+    assert_string_equal(test_front_events(test), "{error,1,#{code=>invalid_argument,message=><<\"a term nested too "
+                                                 "deep\">>,origin=>mux,reason=>bad_term,sent=>false,details=>#{}}}\n");
+    smx_buffer_fini(&frame);
+}
+
+static void the_head_of_an_oversized_frame_names_its_tag(void **state)
+{
+    struct test_front *test = *state;
+    struct smx_buffer frame = {0};
+    test_put_hex(&frame, "836806770765786563757465610177");
+    smx_front_ei_frame(&test->front, smx_buffer_span(&frame), true, 1000);
+    assert_string_equal(test_front_events(test),
+                        "{error,1,#{code=>resource_exhausted,message=><<\"a frame has at most max_frame = 1000 "
+                        "bytes\">>,origin=>mux,reason=>too_large,sent=>false,details=>#{}}}\n");
+    frame.len = 0;
+    test_put_hex(&frame, "836c000000026806770765786563757465610177");
+    smx_front_ei_frame(&test->front, smx_buffer_span(&frame), true, 1000);
+    const char *events = test_front_events(test);
+    assert_ptr_equal(strstr(events, "{error,1,"), events);
+    assert_non_null(strstr(events, "\n{protocol_error,#{reason=>too_large"));
+    frame.len = 0;
+    test_put_hex(&frame, "83680677076578656375746568ff");
+    smx_front_ei_frame(&test->front, smx_buffer_span(&frame), true, 1000);
+    assert_non_null(strstr(test_front_events(test), "{protocol_error,#{reason=>too_large"));
+    smx_buffer_fini(&frame);
+}
+
+static void a_wrong_message_under_a_live_tag_does_not_end_the_call(void **state)
+{
+    struct test_front *test = *state;
+    test->live = smx_span_of("\x61\x01");
+    expect(test, "836803770470696e6761016102", "",
+           "{protocol_error,#{reason=>duplicate_tag,message=><<\"a call with this tag is live\">>,offset=>11}}\n");
+    test->live = (struct smx_span){0};
+}
+
+static void emit_done(struct test_front *test, size_t len)
+{
+    static const uint8_t tag[] = {0x61, 0x01};
+    static char text[70000];
+    struct smx_error why = {0};
+    struct smx_event event = {.kind = SMX_EVENT_OK, .tag = {tag, sizeof(tag)}};
+    struct smx_buffer term = {0};
+    memset(text, 'x', sizeof(text));
+    smx_term_put_binary(&term, (struct smx_span){(uint8_t *)text, len});
+    event.term = smx_buffer_span(&term);
+    assert_true(smx_front_ei_emit(&test->front, &event, &why));
+    smx_buffer_fini(&term);
+}
+
+static size_t lines(const char *text)
+{
+    size_t count = 0;
+    for (; *text; text++)
+        count += *text == '\n';
+    return count;
+}
+
+static void without_batch_every_event_is_a_frame(void **state)
+{
+    emit_done(*state, 1);
+    emit_done(*state, 1);
+    assert_string_equal(test_front_events(*state), "{ok,1,<<\"x\">>,#{}}\n{ok,1,<<\"x\">>,#{}}\n");
+}
+
+static void with_batch_the_events_of_a_turn_are_one_frame(void **state)
+{
+    /* {options, 1, #{batch => true}} */
+    expect(*state,
+           "8368037707"
+           "6f7074696f6e73"
+           "6101"
+           "7400000001"
+           "7705"
+           "6261746368"
+           "770474727565",
+           "", "{ok,1,#{batch=>true},#{}}\n");
+    emit_done(*state, 1);
+    emit_done(*state, 1);
+    emit_done(*state, 1);
+    assert_string_equal(test_front_events(*state),
+                        "[{ok,1,<<\"x\">>,#{}},{ok,1,<<\"x\">>,#{}},{ok,1,<<\"x\">>,#{}}]\n");
+    assert_string_equal(test_front_events(*state), "");
+    expect(*state,
+           "8368037707"
+           "6f7074696f6e73"
+           "6101"
+           "7400000000",
+           "", "[{ok,1,#{batch=>false},#{}}]\n");
+    emit_done(*state, 1);
+    assert_string_equal(test_front_events(*state), "{ok,1,<<\"x\">>,#{}}\n");
+}
+
+static void a_batch_is_closed_at_a_mebibyte(void **state)
+{
+    struct test_front *test = *state;
+    test->front.batch = true;
+    for (int i = 0; i < 40; i++)
+        emit_done(test, 65536);
+    assert_int_equal(lines(test_front_events(test)), 3);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_frame_that_is_no_term_is_a_protocol_error, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_message_is_taken_and_the_bytes_behind_it_are_not, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_wrong_message_does_not_disturb_its_neighbours, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_broken_behind_its_tag_is_answered_under_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_term_too_deep_is_answered_and_skipped, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_head_of_an_oversized_frame_names_its_tag, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_wrong_message_under_a_live_tag_does_not_end_the_call, setup, teardown),
+        cmocka_unit_test_setup_teardown(without_batch_every_event_is_a_frame, setup, teardown),
+        cmocka_unit_test_setup_teardown(with_batch_the_events_of_a_turn_are_one_frame, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_batch_is_closed_at_a_mebibyte, setup, teardown),
+    };
+    return cmocka_run_group_tests_name("front_ei", tests, NULL, NULL);
+}
