@@ -1,0 +1,392 @@
+%% @doc Calls and streams to gRPC workers, through one port program for each instance.
+%%
+%% ```
+%% {ok, _} = snakemux:start_link(#{name => ml, workers => [{python, #{module => <<"my_workers">>, count => 2}}]}),
+%% {ok, Result} = snakemux:execute(ml, <<"predict">>, #{x => [1, 2]}),
+%% {ok, Sum} = snakemux:stream_fold(ml, <<"batches">>, #{}, fun(C, Acc) -> {cont, [C | Acc]} end, []).
+%% '''
+%%
+%% Options are maps or proplists. A wrong one raises `badarg', whose text names the option, its value and what is
+%% allowed. Trouble at run time never raises: it is `{error, Error}', a map, see {@link snakemux_proto:error()}, also
+%% when the instance is down. Options of a call: {@link snakemux_proto:call_options()}; `timeout' is in milliseconds and
+%% one budget for queue, wire and handler, 30000 unless said otherwise.
+%%
+%% Functions that return a `Ref' return at once; what follows are messages to the caller,
+%% `{snakemux, Ref, {ok, Result} | {chunk, C} | passive | {done, Meta} | {error, Error}}', read by {@link next/2} or by
+%% the caller's own `receive' or `handle_info'. Exactly one of `ok', `done' and `error' comes, and it is the last. Streams
+%% are like `{active, N}' of inet: `credit' chunks (16), then `passive', then {@link credit/2}.
+-module(snakemux).
+
+-export([start_link/1, child_spec/1, await_ready/1, await_ready/2]).
+-export([execute/2, execute/3, execute/4, execute_in_session/3, execute_in_session/4, execute_in_session/5]).
+-export([stream_fold/5, stream_fold/6]).
+-export([execute_async/2, execute_async/3, execute_async/4, execute_stream/2, execute_stream/3, execute_stream/4]).
+-export([next/1, next/2, credit/2, cancel/1, abandon/1, end_session/2]).
+-export([add_worker/2, remove_worker/2, remove_worker/3, restart_worker/2, restart_workers/1, restart_workers/2]).
+-export([workers/1, calls/1, calls/2, stats/1, health/2, info/2, request_async/2]).
+
+-export_type([ref/0, options/0]).
+
+-type mux() :: atom().
+-opaque ref() :: snakemux_table:ref().
+-type options() :: snakemux_proto:call_options() | proplists:proplist().
+-type error() :: {error, snakemux_proto:error()}.
+
+%% @doc Starts an instance, linked to the caller. Options: `name' (an atom), `workers'
+%% ({@link snakemux_spec:spec()}), `program' (the path of the port program), `drain_timeout' (10000 ms for running
+%% calls when it stops), and the limits `max_frame', `max_message', `max_buffered', `max_queue', `max_calls',
+%% `max_sessions', `session_ttl'. It does not wait for workers: calls do, and {@link await_ready/2}.
+-spec start_link(map() | proplists:proplist()) -> {ok, pid()} | {error, term()}.
+start_link(Options) -> snakemux_sup:start_link(snakemux_options:instance(Options)).
+
+%% @doc For a supervision tree; its id is the name.
+-spec child_spec(map() | proplists:proplist()) -> supervisor:child_spec().
+child_spec(Options) ->
+    #{name := Name} = snakemux_options:instance(Options),
+    #{id => Name, start => {?MODULE, start_link, [Options]}, type => supervisor, shutdown => infinity}.
+
+-spec await_ready(mux()) -> ok | error().
+await_ready(Mux) -> await_ready(Mux, #{}).
+
+%% @doc Waits until `workers' (`all', or how many) are ready, for `timeout' ms (30000). The error says which are not, and why.
+-spec await_ready(mux(), map() | proplists:proplist()) -> ok | error().
+await_ready(Mux, Options) ->
+    #{workers := Wanted, timeout := Timeout} = snakemux_options:await(Options),
+    Until = case Timeout of infinity -> infinity; _ -> now_ms() + Timeout end,
+    await_ready(Mux, Wanted, Until).
+
+await_ready(Mux, Wanted, Until) ->
+    {ok, Workers} = workers(Mux),
+    {Ready, Others} = lists:partition(fun(#{state := State}) -> State =:= ready end, Workers),
+    Done = case Wanted of all -> Others =:= []; N -> length(Ready) >= N end,
+    case Done of
+        true ->
+            ok;
+        false ->
+            case Until =:= infinity orelse now_ms() < Until of
+                true ->
+                    receive after 10 -> await_ready(Mux, Wanted, Until) end;
+                false ->
+                    Texts = [["\n", Id, " is ", atom_to_list(State), [[": ", T] || #{text := T} <- [Info]]]
+                             || #{id := Id, state := State} = Info <- Others],
+                    {error, snakemux_proto:error(deadline_exceeded, not_ready, ["not all workers are ready:" | Texts])}
+            end
+    end.
+
+%% ---- Calls ----
+
+-spec execute(mux(), snakemux_proto:command()) -> {ok, snakemux_proto:result()} | error().
+execute(Mux, Command) -> execute(Mux, Command, #{}, #{}).
+
+-spec execute(mux(), snakemux_proto:command(), snakemux_proto:args()) -> {ok, snakemux_proto:result()} | error().
+execute(Mux, Command, Args) -> execute(Mux, Command, Args, #{}).
+
+%% @doc Calls a command and waits for its result.
+-spec execute(mux(), snakemux_proto:command(), snakemux_proto:args(), options()) ->
+    {ok, snakemux_proto:result()} | error().
+execute(Mux, Command, Args, Options) ->
+    next(execute_async(Mux, Command, Args, Options), infinity).
+
+-spec execute_in_session(mux(), snakemux_proto:session(), snakemux_proto:command()) ->
+    {ok, snakemux_proto:result()} | error().
+execute_in_session(Mux, Session, Command) -> execute_in_session(Mux, Session, Command, #{}, #{}).
+
+-spec execute_in_session(mux(), snakemux_proto:session(), snakemux_proto:command(), snakemux_proto:args()) ->
+    {ok, snakemux_proto:result()} | error().
+execute_in_session(Mux, Session, Command, Args) -> execute_in_session(Mux, Session, Command, Args, #{}).
+
+%% @doc {@link execute/4} with the option `session'.
+-spec execute_in_session(
+    mux(), snakemux_proto:session(), snakemux_proto:command(), snakemux_proto:args(), options()
+) -> {ok, snakemux_proto:result()} | error().
+execute_in_session(Mux, Session, Command, Args, Options) ->
+    execute(Mux, Command, Args, (snakemux_options:to_map(call, Options))#{session => Session}).
+
+-spec stream_fold(mux(), snakemux_proto:command(), snakemux_proto:args(), fold(), term()) ->
+    {ok, term()} | {error, snakemux_proto:error(), term()}.
+-type fold() :: fun((snakemux_proto:result(), term()) -> {cont, term()} | {halt, term()}).
+stream_fold(Mux, Command, Args, Fun, Acc) -> stream_fold(Mux, Command, Args, Fun, Acc, #{}).
+
+%% @doc Folds a stream; `{halt, Acc}' cancels it. An exception in `Fun' cancels it too.
+-spec stream_fold(mux(), snakemux_proto:command(), snakemux_proto:args(), fold(), term(), options()) ->
+    {ok, term()} | {error, snakemux_proto:error(), term()}.
+stream_fold(Mux, Command, Args, Fun, Acc, Options) ->
+    Ref = execute_stream(Mux, Command, Args, Options),
+    try
+        fold(Ref, Fun, Acc)
+    after
+        abandon(Ref)
+    end.
+
+fold(Ref, Fun, Acc) ->
+    case pull(Ref) of
+        {chunk, Chunk} ->
+            case Fun(Chunk, Acc) of
+                {cont, Next} -> fold(Ref, Fun, Next);
+                {halt, Last} -> {ok, Last}
+            end;
+        {done, _} -> {ok, Acc};
+        {error, Error} -> {error, Error, Acc}
+    end.
+
+%% The next chunk or the end; each chunk taken is one more that may come.
+pull(Ref) ->
+    case next(Ref, infinity) of
+        passive -> pull(Ref);
+        {chunk, _} = Chunk -> credit(Ref, 1), Chunk;
+        End -> End
+    end.
+
+-spec execute_async(mux(), snakemux_proto:command()) -> ref().
+execute_async(Mux, Command) -> execute_async(Mux, Command, #{}, #{}).
+
+-spec execute_async(mux(), snakemux_proto:command(), snakemux_proto:args()) -> ref().
+execute_async(Mux, Command, Args) -> execute_async(Mux, Command, Args, #{}).
+
+%% @doc Starts a call: one message follows, `{ok, Result}' or `{error, Error}'.
+-spec execute_async(mux(), snakemux_proto:command(), snakemux_proto:args(), options()) -> ref().
+execute_async(Mux, Command, Args, Options) -> call(Mux, execute, Command, Args, snakemux_options:call(Options)).
+
+-spec execute_stream(mux(), snakemux_proto:command()) -> ref().
+execute_stream(Mux, Command) -> execute_stream(Mux, Command, #{}, #{}).
+
+-spec execute_stream(mux(), snakemux_proto:command(), snakemux_proto:args()) -> ref().
+execute_stream(Mux, Command, Args) -> execute_stream(Mux, Command, Args, #{}).
+
+%% @doc Starts a stream: chunks follow, as many as there is credit, then `{done, Meta}' or `{error, Error}'.
+-spec execute_stream(mux(), snakemux_proto:command(), snakemux_proto:args(), options()) -> ref().
+execute_stream(Mux, Command, Args, Options) -> call(Mux, execute_stream, Command, Args, snakemux_options:call(Options)).
+
+call(Mux, Kind, Command, Args, Options) ->
+    Credit = case Kind of execute -> infinity; execute_stream -> maps:get(credit, Options, 16) end,
+    To = snakemux_proto:target(Options),
+    Wire = snakemux_proto:call_options(Options),
+    start(Mux, Credit, maps:get(session, Options, undefined), fun(Ref) -> {Kind, Ref, To, Command, Args, Wire} end).
+
+%% The caller writes to the port itself: a full pipe holds up this process and no other.
+start(Mux, Credit, Session, Message) ->
+    Ref = {Mux, self(), make_ref()},
+    case snakemux_table:port(Mux) of
+        {ok, Table, Port} ->
+            snakemux_table:add_call(Table, Ref, Credit, Session),
+            snakemux_table:watch(Table, self()) andalso snakemux_mux:watch(Table, self()),
+            snakemux_mux:send(Port, Message(Ref)) orelse lost(Table, Ref);
+        {error, Error} ->
+            self() ! {snakemux, Ref, {error, Error}}
+    end,
+    Ref.
+
+%% The port was gone before the command was written; if the mux has not said so yet, this does.
+lost(Table, Ref) ->
+    case snakemux_table:take_call(Table, Ref) of
+        {ok, _} ->
+            Error = snakemux_proto:error(unavailable, port_down, "the port program is down"),
+            self() ! {snakemux, Ref, {error, Error}};
+        none ->
+            ok
+    end.
+
+-spec next(ref()) -> snakemux_proto:event().
+next(Ref) -> next(Ref, infinity).
+
+%% @doc The next message of a call of this process; after `Timeout' ms `timeout', and the call goes on.
+-spec next(ref(), timeout()) -> snakemux_proto:event() | timeout.
+next({Mux, _, _} = Ref, Timeout) ->
+    receive
+        {snakemux, Ref, Event} -> Event
+    after 0 -> wait(Mux, Ref, Timeout)
+    end.
+
+%% The end of the instance would leave nobody to speak to this process: it is watched while waiting.
+wait(Mux, Ref, Timeout) ->
+    Monitor = erlang:monitor(process, Mux),
+    Event =
+        receive
+            {snakemux, Ref, Something} -> Something;
+            {'DOWN', Monitor, process, _, _} -> down
+        after Timeout -> timeout
+        end,
+    erlang:demonitor(Monitor, [flush]),
+    case Event of
+        down ->
+            receive {snakemux, Ref, Late} -> Late
+            after 0 -> {error, snakemux_proto:error(unavailable, port_down, "the instance is down", true)}
+            end;
+        _ -> Event
+    end.
+
+%% @doc Lets `N' more chunks of a stream come, or any number. Nothing when the stream is over.
+-spec credit(ref(), pos_integer() | infinity) -> ok.
+credit({Mux, _, _} = Ref, N) ->
+    N =:= infinity orelse (is_integer(N) andalso N > 0) orelse
+        snakemux_options:fail(credit, N, "an integer from 1 on, or infinity"),
+    case snakemux_table:port(Mux) of
+        {ok, Table, Port} -> snakemux_table:add_credit(Table, Ref, N) andalso snakemux_mux:send(Port, {credit, Ref, N});
+        {error, _} -> ok
+    end,
+    ok.
+
+%% @doc Cancels a call, at its worker too. Its last message still comes: an error with code `cancelled', or whatever was faster.
+-spec cancel(ref()) -> ok.
+cancel({Mux, _, _} = Ref) ->
+    case snakemux_table:port(Mux) of
+        {ok, _, Port} -> snakemux_mux:send(Port, {cancel, Ref});
+        {error, _} -> ok
+    end,
+    ok.
+
+%% @doc Cancels a call of this process and forgets it: none of its messages is in the mailbox afterwards, none comes.
+-spec abandon(ref()) -> ok.
+abandon({Mux, _, _} = Ref) ->
+    case snakemux_table:find(Mux) of
+        {ok, Table} ->
+            case snakemux_table:take_call(Table, Ref) of
+                {ok, _} ->
+                    cancel(Ref),
+                    %% What the mux was sending just now has arrived when it answers.
+                    snakemux_mux:sync(Table);
+                none ->
+                    ok
+            end;
+        none ->
+            ok
+    end,
+    flush(Ref).
+
+flush(Ref) ->
+    receive {snakemux, Ref, _} -> flush(Ref) after 0 -> ok end.
+
+%% @doc Ends a session: its worker frees what it kept, the next call of it starts anew.
+-spec end_session(mux(), snakemux_proto:session()) -> ok | error().
+end_session(Mux, Session) ->
+    case snakemux_table:find(Mux) of
+        {ok, Table} -> snakemux_table:unpin(Table, Session);
+        none -> ok
+    end,
+    case request(Mux, fun(Ref) -> {end_session, Ref, Session} end) of
+        {ok, _} -> ok;
+        Error -> Error
+    end.
+
+%% ---- Workers ----
+
+%% @doc Adds the worker (or, with `count', the workers) of a spec.
+-spec add_worker(mux(), snakemux_spec:spec()) -> {ok, snakemux_proto:worker_id() | [snakemux_proto:worker_id()]} | error().
+add_worker(Mux, Spec) ->
+    Workers = snakemux_spec:workers([Spec], undefined),
+    with_workers(Mux, fun(Sup, Table) ->
+        case [Id || #{id := Id} <- Workers, snakemux_table:worker(Table, Id) =/= none] of
+            [] ->
+                [{ok, _} = snakemux_worker_sup:add(Sup, Mux, Worker) || Worker <- Workers],
+                case [Id || #{id := Id} <- Workers] of
+                    [Id] -> {ok, Id};
+                    Ids -> {ok, Ids}
+                end;
+            [Id | _] ->
+                {error, snakemux_proto:error(already_exists, already_exists, ["there is a worker ", Id, " already"])}
+        end
+    end).
+
+-spec remove_worker(mux(), snakemux_proto:worker_id()) -> ok | error().
+remove_worker(Mux, Id) -> remove_worker(Mux, Id, now).
+
+%% @doc Ends a worker: its running calls at once with `unavailable', or after they have ended, for `Ms' at most.
+-spec remove_worker(mux(), snakemux_proto:worker_id(), now | {drain, non_neg_integer()}) -> ok | error().
+remove_worker(Mux, Id, How) ->
+    How =:= now orelse (is_tuple(How) andalso tuple_size(How) =:= 2 andalso element(1, How) =:= drain) orelse
+        snakemux_options:fail(remove_worker, How, "now or {drain, Ms}"),
+    with_workers(Mux, fun(Sup, _) ->
+        case snakemux_worker_sup:remove(Sup, Id, How) of
+            ok -> ok;
+            {error, not_found} -> no_worker(Id)
+        end
+    end).
+
+%% @doc Ends a worker's process and starts a new one; of an attached worker, its connection.
+-spec restart_worker(mux(), snakemux_proto:worker_id()) -> ok | error().
+restart_worker(Mux, Id) -> restart_worker(Mux, Id, now).
+
+restart_worker(Mux, Id, How) ->
+    with_workers(Mux, fun(_, Table) ->
+        case snakemux_table:worker(Table, Id) of
+            {ok, Pid, _} ->
+                How =:= now orelse snakemux_worker:drain(Pid, How),
+                snakemux_worker:restart(Pid);
+            none ->
+                no_worker(Id)
+        end
+    end).
+
+-spec restart_workers(mux()) -> ok | error().
+restart_workers(Mux) -> restart_workers(Mux, #{}).
+
+%% @doc Restarts all workers: at once, or with `rolling => true' one after the other, each drained (`drain', 30000 ms) and
+%% waited for (`timeout', 60000 ms) before the next, so that no call fails.
+-spec restart_workers(mux(), #{rolling => boolean(), drain => non_neg_integer(), timeout => timeout()}) -> ok | error().
+restart_workers(Mux, Options) ->
+    {ok, Workers} = workers(Mux),
+    Rolling = maps:get(rolling, Options, false),
+    How = case Rolling of true -> {drain, maps:get(drain, Options, 30000)}; false -> now end,
+    lists:foldl(
+        fun
+            (#{id := Id}, ok) ->
+                Result = restart_worker(Mux, Id, How),
+                case Rolling andalso Result =:= ok of
+                    true -> await_ready(Mux, #{timeout => maps:get(timeout, Options, 60000)});
+                    false -> Result
+                end;
+            (_, Error) ->
+                Error
+        end,
+        ok,
+        Workers
+    ).
+
+with_workers(Mux, Fun) ->
+    case snakemux_table:find(Mux) of
+        {ok, Table} ->
+            [Sup] = [Pid || {workers, Pid, _, _} <- supervisor:which_children(Mux)],
+            Fun(Sup, Table);
+        none ->
+            {error, _} = snakemux_table:port(Mux)
+    end.
+
+no_worker(Id) -> {error, snakemux_proto:error(not_found, no_worker, ["there is no worker ", Id])}.
+
+%% @doc The workers: id, kind, state, reason, restarts, incarnation, …; `text' says why one is down.
+-spec workers(mux()) -> {ok, [map()]} | error().
+workers(Mux) ->
+    case snakemux_table:find(Mux) of
+        {ok, Table} -> {ok, [Info || {_, _, Info} <- snakemux_table:workers(Table)]};
+        none -> {error, _} = snakemux_table:port(Mux)
+    end.
+
+%% ---- Questions ----
+
+-spec calls(mux()) -> {ok, [map()]} | error().
+calls(Mux) -> calls(Mux, 1000).
+
+%% @doc The running calls, `Limit' at most: tag, command, worker, state, age_ms, chunks, credit.
+-spec calls(mux(), pos_integer()) -> {ok, [map()]} | error().
+calls(Mux, Limit) -> request(Mux, fun(Ref) -> {calls, Ref, Limit} end).
+
+%% @doc The counters of the port program.
+-spec stats(mux()) -> {ok, map()} | error().
+stats(Mux) -> request(Mux, fun(Ref) -> {stats, Ref} end).
+
+%% @doc What a worker answers to Health.
+-spec health(mux(), snakemux_proto:worker_id()) -> {ok, map()} | error().
+health(Mux, Id) -> request(Mux, fun(Ref) -> {health, Ref, Id, #{}} end).
+
+%% @doc What a worker answers to GetInfo.
+-spec info(mux(), snakemux_proto:worker_id()) -> {ok, map()} | error().
+info(Mux, Id) -> request(Mux, fun(Ref) -> {info, Ref, Id, #{}} end).
+
+request(Mux, Message) -> next(start(Mux, infinity, undefined, Message), infinity).
+
+%% @private
+%% For the instance's own processes, which must not wait.
+-spec request_async(mux(), stats) -> ref().
+request_async(Mux, stats) -> start(Mux, infinity, undefined, fun(Ref) -> {stats, Ref} end).
+
+now_ms() -> erlang:monotonic_time(millisecond).

@@ -1,0 +1,152 @@
+%% What options there are and what they may be: of an instance and of a call. Workers: snakemux_spec.
+-module(snakemux_options).
+
+-export([instance/1, call/1, await/1, to_map/2, check/3, fail/3, format_error/2, priv_dir/0]).
+
+-export_type([instance/0, rule/0]).
+
+-type instance() :: #{
+    name := atom(),
+    program := string(),
+    arguments := [string()],
+    drain_timeout := non_neg_integer(),
+    session_ttl := pos_integer(),
+    start_concurrency := pos_integer(),
+    workers := [snakemux_spec:worker()]
+}.
+%% What an option may be, and how to say so.
+-type rule() :: {fun((term()) -> boolean()), string()}.
+
+%% @doc The options of start_link/1, checked and completed.
+-spec instance(map() | proplists:proplist()) -> instance().
+instance(Options0) ->
+    Options = to_map(instance, Options0),
+    check(instance, Options, instance_rules()),
+    is_map_key(name, Options) orelse fail(name, missing, "an atom, the name of the instance"),
+    Limits = [max_frame, max_message, max_buffered, max_queue, max_calls, max_sessions, session_ttl],
+    #{
+        name => maps:get(name, Options),
+        program => program(Options),
+        arguments => lists:append([argument(Key, Value) || {Key, Value} <- maps:to_list(maps:with(Limits, Options))]),
+        drain_timeout => maps:get(drain_timeout, Options, 10000),
+        session_ttl => maps:get(session_ttl, Options, 3600000),
+        start_concurrency => maps:get(start_concurrency, Options, 2),
+        workers => snakemux_spec:workers(maps:get(workers, Options, []), maps:get(max_message, Options, undefined))
+    }.
+
+program(#{program := Program}) -> unicode:characters_to_list(Program);
+program(_) ->
+    case os:getenv("SNAKEMUX_PROGRAM") of
+        false -> filename:join(priv_dir(), "snakemux");
+        Program -> Program
+    end.
+
+%% @doc Where the port program and the Python library are.
+-spec priv_dir() -> string().
+priv_dir() ->
+    case code:priv_dir(snakemux) of
+        {error, bad_name} -> filename:join(filename:dirname(filename:dirname(code:which(?MODULE))), "priv");
+        Dir -> Dir
+    end.
+
+argument(Key, Value) -> ["--" ++ [dash(C) || C <- atom_to_list(Key)], integer_to_list(Value)].
+
+dash($_) -> $-;
+dash(C) -> C.
+
+%% @doc The options of a call, checked.
+-spec call(map() | proplists:proplist()) -> snakemux_proto:call_options().
+call(Options0) ->
+    Options = to_map(call, Options0),
+    map_size(Options) =:= 0 orelse check(call, Options, call_rules()),
+    Options.
+
+%% @doc The options of await_ready/2, checked and completed.
+-spec await(map() | proplists:proplist()) -> #{workers := all | pos_integer(), timeout := timeout()}.
+await(Options0) ->
+    Options = to_map(await_ready, Options0),
+    check(await_ready, Options, #{
+        workers => {fun(V) -> V =:= all orelse is_positive(V) end, "all or an integer from 1 on"},
+        timeout => timeout_rule()
+    }),
+    maps:merge(#{workers => all, timeout => 30000}, Options).
+
+instance_rules() ->
+    Positive = {fun is_positive/1, "an integer from 1 on"},
+    #{
+        name => {fun(V) -> is_atom(V) andalso V =/= undefined andalso V =/= nil end, "an atom"},
+        workers => {fun is_list/1, "a list of workers"},
+        program => {fun is_text/1, "a path"},
+        drain_timeout => {fun(V) -> is_integer(V) andalso V >= 0 end, "milliseconds, from 0 on"},
+        start_concurrency => Positive,
+        max_frame => Positive,
+        max_message => Positive,
+        max_buffered => Positive,
+        max_queue => Positive,
+        max_calls => Positive,
+        max_sessions => Positive,
+        session_ttl => Positive
+    }.
+
+call_rules() ->
+    Name = {fun(V) -> is_binary(V) andalso V =/= <<>> end, "a binary that is not empty"},
+    #{
+        timeout => timeout_rule(),
+        credit => {fun(V) -> V =:= infinity orelse is_positive(V) end, "1..2147483647 or infinity"},
+        codec => one_of([terms, raw, json, msgpack]),
+        null => one_of([null, nil]),
+        metadata => {fun(V) -> is_map(V) orelse is_list(V) end, "a map or a list of {Key, Value}, both binaries"},
+        wait_for_ready => one_of([true, false]),
+        on_session_lost => one_of([error, move]),
+        request_id => Name,
+        compression => one_of([none, gzip]),
+        session => Name,
+        worker => Name
+    }.
+
+timeout_rule() -> {fun(V) -> V =:= infinity orelse is_positive(V) end, "1..2147483647 milliseconds or infinity"}.
+
+one_of(Values) ->
+    {fun(V) -> lists:member(V, Values) end, lists:flatten(lists:join(" | ", [atom_to_list(V) || V <- Values]))}.
+
+is_positive(V) -> is_integer(V) andalso V > 0 andalso V =< 2147483647.
+
+is_text(V) -> is_binary(V) orelse (is_list(V) andalso V =/= [] andalso io_lib:printable_unicode_list(V)).
+
+%% @doc Options as a map; anything that is neither a map nor a proplist is badarg.
+-spec to_map(atom(), map() | proplists:proplist()) -> map().
+to_map(_, Options) when is_map(Options) -> Options;
+to_map(What, Options) ->
+    try
+        maps:from_list(proplists:unfold(Options))
+    catch
+        error:_ -> fail(What, Options, "options as a map or a list of {Key, Value}")
+    end.
+
+%% @doc Checks every option against its rule.
+-spec check(atom(), map(), #{atom() => rule()}) -> ok.
+check(What, Options, Rules) ->
+    maps:foreach(
+        fun(Key, Value) ->
+            case Rules of
+                #{Key := {Is, Allowed}} -> Is(Value) orelse fail(Key, Value, Allowed);
+                #{} ->
+                    Known = lists:join(", ", [atom_to_list(K) || K <- lists:sort(maps:keys(Rules))]),
+                    fail(Key, Value, io_lib:format("no option of ~s: there are ~s", [What, Known]))
+            end
+        end,
+        Options
+    ).
+
+%% @doc Raises badarg; the text names the option, its value and what is allowed.
+-spec fail(term(), term(), iodata()) -> no_return().
+fail(Key, Value, Allowed) ->
+    erlang:error(badarg, [Key, Value, Allowed], [{error_info, #{module => ?MODULE}}]).
+
+%% @private
+%% For the shell, and for the message of Elixir's ArgumentError.
+-spec format_error(term(), erlang:stacktrace()) -> #{general => iodata()}.
+format_error(_, [{_, _, [Key, missing, Allowed], _} | _]) ->
+    #{general => io_lib:format("option ~p is missing: it must be ~ts", [Key, Allowed])};
+format_error(_, [{_, _, [Key, Value, Allowed], _} | _]) ->
+    #{general => io_lib:format("option ~p is ~p: it must be ~ts", [Key, Value, Allowed])}.

@@ -1,0 +1,92 @@
+%% The terms of the port protocol, version 1, and the types of everything around it: a mirror of c_src/protocol.h.
+%% Pure: no processes, no ports.
+-module(snakemux_proto).
+
+-export([version/0, encode/1, decode/1, target/1, call_options/1, error/3, error/4]).
+
+-export_type([
+    tag/0, worker_id/0, session/0, to/0, command/0, args/0, result/0, meta/0, error/0, code/0, event/0,
+    worker_state/0, call_options/0
+]).
+
+-type tag() :: term().
+-type worker_id() :: binary().
+-type session() :: binary().
+-type command() :: binary().
+-type to() :: any | {worker, worker_id()} | {session, session()} | {session, session(), worker_id()}.
+-type args() :: map().
+%% A map with binary keys, unless the handler returned something else.
+-type result() :: term().
+%% worker, incarnation, request_id, timestamp (ns since 1970), metadata, duration_us, chunks (streams).
+-type meta() :: #{atom() => term()}.
+-type code() ::
+    cancelled | unknown | invalid_argument | deadline_exceeded | not_found | already_exists | permission_denied
+    | resource_exhausted | failed_precondition | aborted | out_of_range | unimplemented | internal | unavailable
+    | data_loss | unauthenticated.
+-type error() :: #{
+    code := code(),
+    message := binary(),
+    origin := worker | transport | mux,
+    reason := atom(),
+    sent := boolean(),
+    details := map(),
+    worker => worker_id(),
+    command => command(),
+    request_id => binary(),
+    delivered => non_neg_integer()
+}.
+-type worker_state() :: connecting | ready | unresponsive | unreachable | draining | gone.
+%% What a caller receives as {snakemux, Ref, Event}.
+-type event() :: {ok, result()} | {chunk, result()} | passive | {done, meta()} | {error, error()}.
+%% Options of one call, as the port program takes them; `session` and `worker` become its `To`.
+-type call_options() :: #{
+    timeout => pos_integer() | infinity,
+    credit => pos_integer() | infinity,
+    codec => terms | raw | json | msgpack,
+    null => null | nil,
+    metadata => #{binary() => binary()} | [{binary(), binary()}],
+    wait_for_ready => boolean(),
+    on_session_lost => error | move,
+    request_id => binary(),
+    compression => none | gzip,
+    session => session(),
+    worker => worker_id()
+}.
+
+%% @doc The version of the protocol that this application speaks.
+-spec version() -> 1.
+version() -> 1.
+
+%% @doc A message to the port program, ready for port_command/2.
+-spec encode(term()) -> iodata().
+encode(Message) -> erlang:term_to_iovec(Message).
+
+%% @doc The events in a frame of the port program: one, or a list of them.
+-spec decode(binary()) -> [tuple()].
+decode(Frame) ->
+    case binary_to_term(Frame) of
+        Events when is_list(Events) -> Events;
+        Event -> [Event]
+    end.
+
+%% @doc Where a call with these options goes.
+-spec target(call_options()) -> to().
+target(#{session := Session, worker := Id}) -> {session, Session, Id};
+target(#{session := Session}) -> {session, Session};
+target(#{worker := Id}) -> {worker, Id};
+target(#{}) -> any.
+
+%% @doc The options that travel: values are terms unless the caller says otherwise.
+-spec call_options(call_options()) -> map().
+call_options(Options) -> maps:merge(#{codec => terms}, maps:without([session, worker], Options)).
+
+%% @doc An error of this application's own: nothing was sent.
+-spec error(code(), atom(), iodata()) -> error().
+error(Code, Reason, Message) -> error(Code, Reason, Message, false).
+
+-spec error(code(), atom(), iodata(), boolean()) -> error().
+error(Code, Reason, Message, Sent) ->
+    #{
+        code => Code, reason => Reason, message => unicode:characters_to_binary(Message), origin => mux, sent => Sent,
+        details => #{}
+    }.

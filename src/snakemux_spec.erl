@@ -1,0 +1,234 @@
+%% What a worker is, as the user writes it: {python, Opts}, {exec, Argv, Opts}, {attach, Target, Opts}. Checked here,
+%% and turned into what snakemux_worker starts.
+-module(snakemux_spec).
+
+-export([workers/2, argv/2, env/2]).
+
+-export_type([worker/0, spec/0]).
+
+-type spec() ::
+    {python, map() | proplists:proplist()}
+    | {exec, [string() | binary()], map() | proplists:proplist()}
+    | {attach, string() | binary(), map() | proplists:proplist()}
+    | {exec, [string() | binary()]}
+    | {attach, string() | binary()}.
+
+-type worker() :: #{
+    id := snakemux_proto:worker_id(),
+    index := non_neg_integer(),
+    kind := python | exec | attach,
+    argv => [string()],
+    target => binary(),
+    path => [string()],
+    env => [{string(), string()}],
+    env_inherit => snakemux_env:inherit(),
+    cd => string(),
+    ready_timeout := pos_integer(),
+    on_stuck := restart | ignore,
+    kill_unresponsive := boolean(),
+    connect := map()
+}.
+
+%% Options of the connection, as the port program takes them.
+-define(CONNECT, [
+    weight, max_concurrent, commands, codec, keepalive, health_interval, unresponsive_after, bdp_probe, stream_window,
+    ca_file, authority
+]).
+
+%% @doc All workers of these specs. Two that have one id are badarg. `MaxMessage' is the instance's, or undefined.
+-spec workers([spec()], pos_integer() | undefined) -> [worker()].
+workers(Specs, MaxMessage) ->
+    Workers = lists:append([expand(Spec, MaxMessage) || Spec <- Specs]),
+    Ids = [Id || #{id := Id} <- Workers],
+    case Ids -- lists:usort(Ids) of
+        [] -> Workers;
+        [Id | _] -> snakemux_options:fail(id, Id, "an id that no other worker of the instance has")
+    end.
+
+expand({python, Options}, MaxMessage) ->
+    python(options(python, Options, python_rules()), MaxMessage);
+expand({exec, Argv}, MaxMessage) ->
+    expand({exec, Argv, #{}}, MaxMessage);
+expand({exec, Argv, Options0}, _) ->
+    Options = options(exec, Options0, process_rules()),
+    is_list(Argv) andalso Argv =/= [] andalso lists:all(fun is_text/1, Argv) orelse
+        snakemux_options:fail(exec, Argv, "a list of texts: the program and its arguments"),
+    Texts = [text(A) || A <- Argv],
+    lists:any(fun(A) -> has(A, "{port}") orelse has(A, "{address}") end, Texts) orelse
+        snakemux_options:fail(exec, Argv, "a command with {port} or {address} in it, where the worker is to listen"),
+    counted(exec, Options, (process(Options))#{argv => Texts});
+expand({attach, Target}, MaxMessage) ->
+    expand({attach, Target, #{}}, MaxMessage);
+expand({attach, Target0, Options0}, _) ->
+    Options = options(attach, Options0, common_rules()),
+    Target = is_text(Target0) andalso unicode:characters_to_binary(Target0),
+    lists:any(fun(Scheme) -> starts(Target, Scheme) end, ["ipv4:", "ipv6:", "dns:", "unix:", "unix-abstract:"]) orelse
+        snakemux_options:fail(attach, Target0, "ipv4:…, ipv6:…, dns:…, unix:… or unix-abstract:…"),
+    warn_if_open(Target, Options),
+    [(common(attach, Options))#{id => id(attach, Options), index => 0, target => Target}];
+expand(Other, _) ->
+    snakemux_options:fail(workers, Other, "{python, Opts}, {exec, Argv, Opts} or {attach, Target, Opts}").
+
+python(Options, MaxMessage) ->
+    is_map_key(module, Options) orelse snakemux_options:fail(module, missing, "the module of the worker, or Module:Name"),
+    Argv =
+        [interpreter(Options), "-u", "-m", "snakemux", text(maps:get(module, Options)), "--address", "{address}"] ++
+        flag("--threads", Options, threads) ++
+        ["--max-message=" ++ integer_to_list(MaxMessage) || MaxMessage =/= undefined] ++
+        [text(A) || A <- maps:get(args, Options, [])],
+    counted(python, Options, (process(Options))#{argv => Argv, path => path(maps:get(path, Options, []))}).
+
+flag(Flag, Options, Key) ->
+    case Options of
+        #{Key := Value} -> [Flag, integer_to_list(Value)];
+        #{} -> []
+    end.
+
+interpreter(#{python := Python}) -> text(Python);
+interpreter(_) ->
+    case {os:getenv("SNAKEMUX_PYTHON"), os:getenv("VIRTUAL_ENV")} of
+        {Python, _} when Python =/= false, Python =/= "" -> Python;
+        {_, Env} when Env =/= false, Env =/= "" -> filename:join([Env, "bin", "python"]);
+        _ -> "python3"
+    end.
+
+path([]) -> [];
+path({priv, App, Dir}) -> [filename:join(code:priv_dir(App), text(Dir))];
+path(Path) ->
+    case is_text(Path) of
+        true -> [filename:absname(text(Path))];
+        false -> lists:append([path(P) || P <- Path])
+    end.
+
+counted(Kind, Options, Worker) ->
+    Count = maps:get(count, Options, 1),
+    Id = id(Kind, Options),
+    Base = maps:merge(common(Kind, Options), Worker),
+    [Base#{id => numbered(Id, N, Count), index => N} || N <- lists:seq(0, Count - 1)].
+
+numbered(Id, _, 1) -> Id;
+numbered(Id, N, _) -> <<Id/binary, $-, (integer_to_binary(N))/binary>>.
+
+id(_, #{id := Id}) -> unicode:characters_to_binary(Id);
+id(python, _) -> <<"py">>;
+id(Kind, _) -> atom_to_binary(Kind).
+
+common(Kind, Options) ->
+    #{
+        kind => Kind,
+        ready_timeout => maps:get(ready_timeout, Options, case Kind of attach -> 5000; _ -> 60000 end),
+        on_stuck => maps:get(on_stuck, Options, restart),
+        kill_unresponsive => maps:get(kill_unresponsive, Options, false),
+        connect => maps:map(fun connect_value/2, maps:with(?CONNECT, Options))
+    }.
+
+connect_value(commands, Commands) when is_list(Commands) -> [unicode:characters_to_binary(C) || C <- Commands];
+connect_value(Key, Value) when Key =:= ca_file; Key =:= authority -> unicode:characters_to_binary(Value);
+connect_value(_, Value) -> Value.
+
+process(Options) ->
+    Env = maps:to_list(snakemux_options:to_map(env, maps:get(env, Options, #{}))),
+    Worker = #{
+        env => [{text(Name), text(Value)} || {Name, Value} <- Env],
+        env_inherit => maps:get(env_inherit, Options, all)
+    },
+    case Options of
+        #{cd := Dir} -> Worker#{cd => text(Dir)};
+        #{} -> Worker
+    end.
+
+options(Kind, Options0, Rules) ->
+    Options = snakemux_options:to_map(Kind, Options0),
+    snakemux_options:check(Kind, Options, Rules),
+    Options.
+
+python_rules() ->
+    (process_rules())#{
+        module => text_rule(),
+        threads => positive_rule(),
+        python => text_rule(),
+        path => {fun is_path/1, "a directory, {priv, App, Dir}, or a list of these"},
+        args => {fun(V) -> is_list(V) andalso lists:all(fun is_text/1, V) end, "a list of texts for the command line"}
+    }.
+
+process_rules() ->
+    (common_rules())#{
+        count => positive_rule(),
+        env => {fun(V) -> is_map(V) orelse is_list(V) end, "a map of texts"},
+        env_inherit => {
+            fun(V) -> V =:= all orelse V =:= none orelse (is_list(V) andalso lists:all(fun is_text/1, V)) end,
+            "all, none or a list of names"
+        },
+        cd => text_rule(),
+        on_stuck => {fun(V) -> V =:= restart orelse V =:= ignore end, "restart or ignore"},
+        kill_unresponsive => {fun is_boolean/1, "true or false"}
+    }.
+
+common_rules() ->
+    #{
+        id => text_rule(),
+        ready_timeout => positive_rule(),
+        weight => {fun(V) -> is_integer(V) andalso V > 0 andalso V =< 1000000 end, "1..1000000"},
+        max_concurrent => positive_rule(),
+        commands => {
+            fun(V) -> V =:= all orelse (is_list(V) andalso lists:all(fun is_text/1, V)) end,
+            "all or a list of commands"
+        },
+        codec => {fun(V) -> lists:member(V, [auto, json, msgpack]) end, "auto, json or msgpack"},
+        keepalive => off_rule(),
+        health_interval => off_rule(),
+        unresponsive_after => positive_rule(),
+        bdp_probe => {fun is_boolean/1, "true or false"},
+        stream_window => positive_rule(),
+        ca_file => text_rule(),
+        authority => text_rule()
+    }.
+
+text_rule() -> {fun is_text/1, "text"}.
+
+positive_rule() -> {fun(V) -> is_integer(V) andalso V > 0 andalso V =< 2147483647 end, "an integer from 1 on"}.
+
+off_rule() ->
+    {fun(V) -> V =:= off orelse (is_integer(V) andalso V > 0) end, "milliseconds from 1 on, or off"}.
+
+is_path({priv, App, Dir}) -> is_atom(App) andalso is_text(Dir);
+is_path(Path) -> is_text(Path) orelse (is_list(Path) andalso lists:all(fun is_path/1, Path)).
+
+is_text(V) when is_binary(V) -> V =/= <<>>;
+is_text([C | _] = V) when is_integer(C) -> io_lib:printable_unicode_list(V);
+is_text(_) -> false.
+
+text(V) -> unicode:characters_to_list(V).
+
+has(Text, Part) -> string:find(Text, Part) =/= nomatch.
+
+starts(Target, Scheme) -> is_binary(Target) andalso string:prefix(Target, Scheme) =/= nomatch.
+
+warn_if_open(Target, Options) ->
+    Local = lists:any(fun(P) -> starts(Target, P) end, ["unix", "ipv4:127.", "ipv6:[::1]", "dns:localhost", "dns:///localhost"]),
+    Local orelse is_map_key(ca_file, Options) orelse
+        logger:warning("snakemux: ~ts is attached without TLS: arguments and results travel in the clear (option ca_file)",
+                       [Target]).
+
+%% @doc The command line of a worker with {port}, {address}, {index} and {id} filled in.
+-spec argv(worker(), #{string() => string()}) -> [string()].
+argv(#{argv := Argv}, Values) -> [fill(A, Values) || A <- Argv].
+
+%% @doc Its own environment variables, filled in alike. `Library' is the directory of our Python library.
+-spec env(worker(), #{string() => string()}) -> [{string(), string() | false}].
+env(#{env := Env} = Worker, Values) ->
+    Own = [{Name, fill(Value, Values)} || {Name, Value} <- Env],
+    case Worker of
+        #{path := Path} -> [{"PYTHONPATH", python_path(Path, Own)} | proplists:delete("PYTHONPATH", Own)];
+        #{} -> Own
+    end.
+
+python_path(Path, Own) ->
+    Library = filename:join(snakemux_options:priv_dir(), "python"),
+    Given = [P || P <- [proplists:get_value("PYTHONPATH", Own, os:getenv("PYTHONPATH", ""))], P =/= ""],
+    lists:flatten(lists:join(":", Path ++ Given ++ [Library])).
+
+fill(Text, Values) ->
+    maps:fold(
+        fun(Name, Value, T) -> lists:flatten(string:replace(T, Name, Value, all)) end, Text, Values
+    ).
