@@ -87,7 +87,7 @@ defmodule Snakemux do
 
   @doc "For `{Snakemux, options}` in a supervision tree. The id is the name."
   @spec child_spec(keyword() | map()) :: Supervisor.child_spec()
-  def child_spec(opts), do: %{:snakemux.child_spec(opts) | start: {__MODULE__, :start_link, [opts]}}
+  def child_spec(opts), do: :snakemux.child_spec(opts)
 
   @doc """
   Waits until workers are ready.
@@ -139,7 +139,7 @@ defmodule Snakemux do
   @spec stream(mux(), command(), args(), options()) :: Enumerable.t()
   def stream(mux, command, args \\ %{}, opts \\ []) do
     opts = options(opts)
-    Stream.resource(fn -> :snakemux.execute_stream(mux, command, args, opts) end, &pull/1, &halt/1)
+    Stream.resource(fn -> :snakemux.execute_stream(mux, command, args, opts) end, &pull/1, &stop/1)
   end
 
   @doc "Like `stream/4`, but of plain chunks: an error raises `Snakemux.Error`."
@@ -183,9 +183,13 @@ defmodule Snakemux do
   @spec credit(ref(), pos_integer() | :infinity) :: :ok
   def credit(ref, n), do: :snakemux.credit(ref, n)
 
-  @doc "Cancels a call, at the worker too. No message of it comes afterwards; one that has ended is no error."
+  @doc "Cancels a call, at the worker too. Its last message still comes: `:cancelled`, or what was faster."
   @spec cancel(ref()) :: :ok
   def cancel(ref), do: :snakemux.cancel(ref)
+
+  @doc "Cancels a call of this process and forgets it: none of its messages is in the mailbox, and none will come."
+  @spec abandon(ref()) :: :ok
+  def abandon(ref), do: :snakemux.abandon(ref)
 
   @doc "Adds a worker to a running instance, or several: the spec is one of `:workers` in `start_link/1`."
   @spec add_worker(mux(), worker_spec()) :: {:ok, worker_id() | [worker_id()]} | {:error, Error.t()}
@@ -219,18 +223,20 @@ defmodule Snakemux do
   @spec info(mux(), worker_id()) :: {:ok, map()} | {:error, Error.t()}
   def info(mux, id), do: result(:snakemux.info(mux, id))
 
+  # Each chunk taken is one more that may come.
   defp pull(:ended), do: {:halt, :ended}
 
   defp pull(ref) do
     case next(ref) do
-      {:chunk, chunk} -> {[{:ok, chunk}], ref}
+      {:chunk, chunk} -> credit(ref, 1) && {[{:ok, chunk}], ref}
+      :passive -> pull(ref)
       {:done, _meta} -> {:halt, :ended}
       {:error, error} -> {[{:error, error}], :ended}
     end
   end
 
-  defp halt(:ended), do: :ok
-  defp halt(ref), do: cancel(ref)
+  defp stop(:ended), do: :ok
+  defp stop(ref), do: abandon(ref)
 
   # In Elixir the null of a worker is nil.
   defp options(opts), do: opts |> Map.new() |> Map.put_new(:null, nil)

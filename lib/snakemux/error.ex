@@ -9,7 +9,8 @@ defmodule Snakemux.Error do
       `:port_down`, `:deadline`, `:cancelled`, `:encode`, `:decode`, `:too_large`, …
     * `:sent` - `false`: the call provably never reached a handler and is safe to repeat
     * `:worker`, `:command`, `:request_id` - which call it was, `nil` where that isn't known
-    * `:details` - a map with what else is known, of a Python worker `"type"` and `"traceback"`
+    * `:details` - a map with what else is known: of a Python worker `"type"` and `"traceback"` of its exception, and
+      `"details"` that its handler chose
     * `:delivered` - of a stream, how many chunks came before the error, else `nil`
 
   ## Examples

@@ -58,7 +58,7 @@ defmodule SnakemuxTest do
       assert {:error, %Error{code: :not_found, message: "no model m1", details: details}} =
                Snakemux.execute(mux, "refuse", %{model: "m1"})
 
-      assert %{"known" => ["a", "b"]} = details
+      assert details["details"] == %{"known" => ["a", "b"]}
     end
 
     test "a value that cannot travel is named by its path and never sent", %{mux: mux} do
@@ -135,11 +135,19 @@ defmodule SnakemuxTest do
       assert {:done, %{chunks: 5}} = Snakemux.next(ref, 5_000)
     end
 
-    test "none comes after cancel", %{mux: mux} do
-      ref = Snakemux.execute_stream(mux, "numbers", %{name: "cancelled"})
-      assert {:chunk, _} = Snakemux.next(ref, 5_000)
+    test "cancel ends a call with its last message", %{mux: mux} do
+      ref = Snakemux.execute_async(mux, "block")
       Snakemux.cancel(ref)
-      assert [_] = ended(mux, "cancelled")
+      assert {:error, %Error{code: :cancelled}} = Snakemux.next(ref, 5_000)
+      assert Snakemux.next(ref, 50) == :timeout
+      assert [_ | _] = ended(mux, "block")
+    end
+
+    test "none comes after abandon", %{mux: mux} do
+      ref = Snakemux.execute_stream(mux, "numbers", %{name: "abandoned"})
+      assert {:chunk, _} = Snakemux.next(ref, 5_000)
+      Snakemux.abandon(ref)
+      assert [_] = ended(mux, "abandoned")
       assert mailbox() == []
     end
 
@@ -183,7 +191,7 @@ defmodule SnakemuxTest do
 
       ref = Snakemux.execute_async(mux, "block", %{}, timeout: 5_000)
       assert eventually(fn -> Enum.find(elem(Snakemux.calls(mux), 1), &(&1.command == "block")) end)
-      Snakemux.cancel(ref)
+      Snakemux.abandon(ref)
       assert {:ok, %{}} = Snakemux.stats(mux)
     end
   end
