@@ -5,7 +5,7 @@
 -behaviour(gen_server).
 
 -export([start_link/1, watch/2, send/2, sync/1]).
--export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -define(HELLO_TIMEOUT, 5000).
 -define(TICK, 1000).
@@ -68,10 +68,21 @@ init(#{name := Name} = Options) ->
     fail_calls(State, down_error("the process that owned the port program ended")),
     [gen_server:cast(self(), {watch, Pid}) || Pid <- snakemux_table:watched(Table)],
     _ = timer:send_interval(?TICK, tick),
-    {ok, State, {continue, start}}.
+    %% A port program that is well is there when the instance's start returns, so that calls can wait for workers.
+    {ok, await_hello(start_port(State))}.
 
-%% @private
-handle_continue(start, State) -> {noreply, start_port(State)}.
+await_hello(#state{port = undefined} = State) -> State;
+await_hello(#state{ready = true} = State) -> State;
+await_hello(#state{port = Port} = State) ->
+    receive
+        {Port, _} = Message -> hello_info(Message, State);
+        {'EXIT', Port, _} = Message -> hello_info(Message, State);
+        {hello_timeout, Port} = Message -> hello_info(Message, State)
+    end.
+
+hello_info(Message, State) ->
+    {noreply, Next} = handle_info(Message, State),
+    await_hello(Next).
 
 %% @private
 handle_call(sync, _, State) -> {reply, ok, State}.
