@@ -25,10 +25,12 @@ struct path {
     size_t depth; /* of the value: 1 is an argument itself */
 };
 
+enum { KEY_BINARY = 1, KEY_ATOM = 2, KEY_INTEGER = 4 };
+
 /* A key of a map as text; that of an atom or an integer is in `space`. */
 struct key {
     struct smx_span text;
-    enum { KEY_BINARY = 1, KEY_ATOM = 2, KEY_INTEGER = 4 } kind;
+    int kind;
     char space[SMX_TERM_ATOM_SIZE];
 };
 
@@ -190,7 +192,7 @@ static bool put_map(struct encoder *encoder, const struct path *path, size_t cou
             smx_buffer_append_span(encoder->out, smx_span_of(encoder->writer->comma));
         if (!get_key(encoder, path, &key))
             return false;
-        kinds |= (int)key.kind;
+        kinds |= key.kind;
         encoder->writer->put_string(encoder->out, key.text);
         smx_buffer_append_span(encoder->out, smx_span_of(encoder->writer->colon));
         if (!put_value(encoder, &(struct path){path, key.text, 0, path->depth + 1}))
@@ -230,6 +232,8 @@ static bool put_value(struct encoder *encoder, const struct path *path)
         put_atom(encoder, name);
     else if (smx_term_get_uint(term, at, &large))
         writer->put_uint(encoder->out, large);
+    else if (smx_term_get_tuple(term, at, &count))
+        return put_tuple(encoder, path, count);
     else if (path->depth > SMX_MAX_DEPTH)
         return refuse(encoder, path, "it is nested deeper than 64 levels", "");
     else if (smx_term_get_bytes(term, at, &bytes))
@@ -238,16 +242,16 @@ static bool put_value(struct encoder *encoder, const struct path *path)
         return put_list(encoder, path, count);
     else if (smx_term_get_map(term, at, &count))
         return put_map(encoder, path, count);
-    else if (smx_term_get_tuple(term, at, &count))
-        return put_tuple(encoder, path, count);
     else
         return refuse_kind(encoder, path);
     return true;
 }
 
 /* Raw: keys and values are binaries, and stay where they are. */
-static bool take_raw(struct encoder *encoder, const struct path *path, struct smx_span *value)
+static bool take_raw(struct encoder *encoder, const struct path *path, int kind, struct smx_span *value)
 {
+    if (kind != KEY_BINARY)
+        return refuse(encoder, path, "with codec raw the name of an argument is a binary", "");
     if (smx_term_get_binary(encoder->term, &encoder->at, value))
         return true;
     return refuse(encoder, path, "codec raw takes binaries (codec terms takes terms), not ",
@@ -262,11 +266,11 @@ static bool put_argument(struct encoder *encoder, struct smx_pair *pair, int *ki
         return false;
     if (memchr(key.text.data, 0, key.text.len))
         return refuse(encoder, NULL, "the name of an argument has a NUL in it", "");
-    *kinds |= (int)key.kind;
+    *kinds |= key.kind;
     pair->key = key.text;
     struct path path = {NULL, key.text, 0, 1};
     if (!encoder->writer)
-        return take_raw(encoder, &path, &pair->value);
+        return take_raw(encoder, &path, key.kind, &pair->value);
     if (key.kind != KEY_BINARY) {
         smx_buffer_append_span(encoder->out, key.text);
         pair->key.data = NULL;
