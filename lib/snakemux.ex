@@ -139,7 +139,8 @@ defmodule Snakemux do
   @spec stream(mux(), command(), args(), options()) :: Enumerable.t()
   def stream(mux, command, args \\ %{}, opts \\ []) do
     opts = options(opts)
-    Stream.resource(fn -> :snakemux.execute_stream(mux, command, args, opts) end, &pull/1, &stop/1)
+    start = fn -> :snakemux.execute_stream(mux, command, args, opts) end
+    Stream.resource(fn -> start end, &pull/1, &stop/1)
   end
 
   @doc "Like `stream/4`, but of plain chunks: an error raises `Snakemux.Error`."
@@ -225,6 +226,7 @@ defmodule Snakemux do
 
   # Each chunk taken is one more that may come.
   defp pull(:ended), do: {:halt, :ended}
+  defp pull(start) when is_function(start), do: pull(start.())
 
   defp pull(ref) do
     case next(ref) do
@@ -235,7 +237,7 @@ defmodule Snakemux do
     end
   end
 
-  defp stop(:ended), do: :ok
+  defp stop(not_running) when not_running == :ended or is_function(not_running), do: :ok
   defp stop(ref), do: abandon(ref)
 
   # In Elixir the null of a worker is nil.
