@@ -85,12 +85,12 @@ defmodule Snakemux.ReleaseTest do
   end
 
   for {what, spoil, reason} <- [
-        {"missing", quote(do: &File.rm!/1), "no such file"},
-        {"not executable", quote(do: &File.chmod!(&1, 0o644)), "permission"},
+        {"missing", quote(do: &File.rm!/1), "is not there"},
+        {"not executable", quote(do: &File.chmod!(&1, 0o644)), "chmod +x"},
         {"something else", quote(do: &spoil(&1, "#!/bin/sh\necho 'libgrpc.so.29: cannot open' >&2\nexit 127\n")),
          "127"},
         {"speaking nonsense",
-         quote(do: &spoil(&1, "#!/bin/sh\nprintf '\\\\0\\\\0\\\\0\\\\3abc'\nexec cat >/dev/null\n")), ""}
+         quote(do: &spoil(&1, "#!/bin/sh\nprintf '\\\\0\\\\0\\\\0\\\\3abc'\nexec cat >/dev/null\n")), "snakemux"}
       ] do
     test "a port program that is #{what} leaves the node up, and says why", context do
       [program] = Path.wildcard(Path.join(context.release, "lib/snakemux-*/priv/snakemux"))
