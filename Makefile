@@ -18,7 +18,7 @@ program: ## build the port program and put the Python library beside it, in priv
 	@$(MAKE) -s -C python install-priv PRIV_DIR=$(CURDIR)/priv
 
 demo: setup program ## two Python workers, streams, a stopped consumer, a killed worker: half a minute
-	@scripts/demo
+	@mix do compile, run examples/demo/demo.exs
 
 test: setup program test-c test-erlang test-elixir test-python ## all tests
 	@echo "make test: all passed"
