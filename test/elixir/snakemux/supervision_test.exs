@@ -30,7 +30,7 @@ defmodule Snakemux.SupervisionTest do
     mux = start_mux!([python(count: 2)])
     before = Snakemux.execute!(mux, "whoami", %{}, worker: "py-0")["pid"]
 
-    assert {:error, %Error{code: :unavailable, origin: :transport, worker: "py-0"}} =
+    assert {:error, %Error{code: :unavailable, worker: "py-0", sent: true}} =
              Snakemux.execute(mux, "crash", %{}, worker: "py-0")
 
     assert Snakemux.execute!(mux, "add", %{a: 1, b: 1}) == %{"sum" => 2}
