@@ -2,7 +2,8 @@ defmodule Demo.Screen do
   @moduledoc """
   Draws blocks of rows that change in place on a terminal, and plain lines elsewhere.
 
-  A row is `{label, figure, text}`; the figure is `nil`, a fraction (a bar) or a list of numbers (a curve).
+  A row is `{label, figure, text}`; the figure is `nil`, a fraction (a bar), or a list of numbers (a curve, of which
+  `{numbers, top}` says what fills the row).
   """
 
   @figure 28
@@ -84,9 +85,10 @@ defmodule Demo.Screen do
     [colour([@green], [String.duplicate("█", full), part]), colour([236], String.duplicate("·", rest)), "  "]
   end
 
-  defp picture(numbers) do
+  defp picture(numbers) when is_list(numbers), do: picture({numbers, Enum.max([1 | numbers])})
+
+  defp picture({numbers, top}) do
     numbers = Enum.take(numbers, -@figure)
-    top = Enum.max([1 | numbers])
     curve = for number <- numbers, do: elem(@curve, min(7, trunc(8 * number / top)))
     [colour([@blue], curve), String.duplicate(" ", @figure - length(numbers)), "  "]
   end
