@@ -200,6 +200,9 @@ bool smx_codec_json_read(struct smx_span text, struct smx_build *build, char fau
         yajl_parse(handle, text.data, text.len) == yajl_status_ok && yajl_complete_parse(handle) == yajl_status_ok;
     if (!read && !fault[0])
         copy_fault(handle, fault);
+    /* yajl says nothing of an open string behind the value; only such a string takes one more byte without an error. */
+    if (read && yajl_parse(handle, (const uint8_t *)"]", 1) == yajl_status_ok)
+        read = fail(&reader, "there is an open string behind the value");
     yajl_free(handle);
     return read;
 }
