@@ -18,8 +18,8 @@ struct smx_call_wire {
     struct smx_completion closed; /* the status is here */
     size_t outstanding;           /* completions to come */
     bool has_status;
-    bool drained;    /* the worker has no more messages */
-    bool busy;       /* inside take_message or deliver: the end waits until they return */
+    bool drained; /* the worker has no more messages */
+    bool busy;    /* inside take_message or deliver: the end waits until they return */
     grpc_metadata *sending;
     size_t sending_count;
     grpc_byte_buffer *request;
@@ -259,8 +259,7 @@ static struct smx_call_wire *new_wire(struct smx_call *call, const struct smx_ca
         add_metadata(wire, smx_span_of("grpc-internal-encoding-request"), smx_span_of("gzip"));
     gpr_timespec deadline = gpr_inf_future(GPR_CLOCK_MONOTONIC);
     if (plan->timeout_ms > 0)
-        deadline =
-            gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(plan->timeout_ms, GPR_TIMESPAN));
+        deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(plan->timeout_ms, GPR_TIMESPAN));
     grpc_slice path = grpc_slice_from_static_string(smx_method_path(plan->method));
     wire->call = grpc_channel_create_call(plan->channel, NULL, GRPC_PROPAGATE_DEFAULTS, call->gate->queue, path, NULL,
                                           deadline, NULL);

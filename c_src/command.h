@@ -23,8 +23,8 @@ struct smx_command_reader {
 };
 
 /*
- * Reads the message that starts at `at` of `frame`, ends with it, and was accepted by smx_term_check. The command borrows from
- * `frame` and from the reader. With WRONG and LOST, reader->error says why.
+ * Reads the message that starts at `at` of `frame`, ends with it, and was accepted by smx_term_check. The command
+ * borrows from `frame` and from the reader. With WRONG and LOST, reader->error says why.
  */
 enum smx_command_kind smx_command_read(struct smx_command_reader *reader, struct smx_span frame, size_t at);
 /* The head of a message that can't be read as a whole (cut, broken, too deep): finds its tag. WRONG or LOST. */

@@ -11,8 +11,8 @@
 #include "channel.h"
 
 enum {
-    LOST_GRACE_MS = 1000,  /* a worker that comes back within it is not even reported as unreachable */
-    RETRY_LOOK_MS = 1000,  /* while it is unresponsive */
+    LOST_GRACE_MS = 1000, /* a worker that comes back within it is not even reported as unreachable */
+    RETRY_LOOK_MS = 1000, /* while it is unresponsive */
     START_TOLERANCE_MS = 1000,
     END_SESSION_TIMEOUT_MS = 5000,
 };
@@ -329,8 +329,7 @@ void smx_conn_close(struct smx_conn *conn)
 
 bool smx_conn_reap(struct smx_conn *conn)
 {
-    if (conn->state != SMX_CONN_GONE || conn->watching || conn->looking > 0 || conn->telling > 0 ||
-        conn->requests > 0)
+    if (conn->state != SMX_CONN_GONE || conn->watching || conn->looking > 0 || conn->telling > 0 || conn->requests > 0)
         return false;
     smx_call_fini(&conn->info);
     smx_call_fini(&conn->health);

@@ -154,9 +154,9 @@ struct smx_connect_options {
     int64_t health_interval_ms; /* between two looks at Health; 0: only when it connects */
     int64_t unresponsive_after_ms;
     bool bdp_probe;
-    uint32_t stream_window;     /* bytes; 0: ours */
-    struct smx_span ca_file;    /* TLS with these roots; empty: plain */
-    struct smx_span authority;  /* empty: from the target */
+    uint32_t stream_window;    /* bytes; 0: ours */
+    struct smx_span ca_file;   /* TLS with these roots; empty: plain */
+    struct smx_span authority; /* empty: from the target */
 };
 
 /*

@@ -164,8 +164,8 @@ void smx_report_stats(const struct smx_bridge *bridge, struct smx_buffer *out)
 static void put_call(const struct smx_request *request, struct smx_buffer *out)
 {
     static const char *const states[] = {
-        [SMX_CALL_IDLE] = "queued",        [SMX_CALL_RECEIVING] = "receiving", [SMX_CALL_HOLDING] = "holding",
-        [SMX_CALL_PARKED] = "parked",      [SMX_CALL_DROPPING] = "cancelled",  [SMX_CALL_FINISHED] = "finished",
+        [SMX_CALL_IDLE] = "queued",   [SMX_CALL_RECEIVING] = "receiving", [SMX_CALL_HOLDING] = "holding",
+        [SMX_CALL_PARKED] = "parked", [SMX_CALL_DROPPING] = "cancelled",  [SMX_CALL_FINISHED] = "finished",
     };
     smx_term_put_map(out, request->conn ? 8 : 7);
     smx_term_put_atom(out, "tag");
