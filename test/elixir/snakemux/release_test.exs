@@ -116,7 +116,7 @@ defmodule Snakemux.ReleaseTest do
   end
 
   defp run(%{release: release, path: path}, env) do
-    env = Map.merge(%{"PATH" => path, "RELEASE_DISTRIBUTION" => "none"}, env)
+    env = Map.merge(%{"PATH" => path, "RELEASE_DISTRIBUTION" => "none", "SNAKEMUX_PROGRAM" => nil}, env)
     {output, status} = System.cmd(Path.join(release, "bin/tiny"), ["start"], env: env, stderr_to_stdout: true)
     assert status == 0, String.slice(output, 0, 4_000)
     output
