@@ -31,10 +31,4 @@ enum smx_command_kind smx_command_read(struct smx_command_reader *reader, struct
 enum smx_command_kind smx_command_read_head(struct smx_command_reader *reader, struct smx_span frame, size_t at);
 void smx_command_reader_fini(struct smx_command_reader *reader);
 
-/*
- * A copy of an execute command that outlives its frame: one block of memory, to be freed with free(). The spans and
- * the metadata point into it.
- */
-struct smx_command *smx_command_keep(const struct smx_command *command);
-
 #endif

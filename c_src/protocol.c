@@ -1,4 +1,4 @@
-/* Owns the names of the contract and the errors; knows neither terms nor gRPC. */
+/* Owns the names of the contract, errors and kept commands; knows neither terms nor gRPC. */
 #include "protocol.h"
 
 #include <ctype.h>
@@ -53,4 +53,40 @@ void smx_error_fini(struct smx_error *error)
     smx_buffer_fini(&error->message);
     smx_buffer_fini(&error->details);
     *error = (struct smx_error){0};
+}
+
+/* Copies the bytes to `*to`, moves it behind them, and lets the span point to the copy. */
+static void keep(struct smx_span *span, uint8_t **to)
+{
+    if (span->len > 0)
+        memcpy(*to, span->data, span->len);
+    span->data = *to;
+    *to += span->len;
+}
+
+struct smx_command *smx_command_keep(const struct smx_command *command)
+{
+    const struct smx_pairs *metadata = &command->call.metadata;
+    size_t pairs = metadata->count * sizeof(struct smx_pair);
+    size_t bytes = command->tag.len + command->worker.len + command->session.len + command->name.len +
+                   command->args.len + command->call.request_id.len;
+    for (size_t i = 0; i < metadata->count; i++)
+        bytes += metadata->items[i].key.len + metadata->items[i].value.len;
+    struct smx_command *kept = smx_realloc(NULL, sizeof(*kept) + pairs + bytes);
+    struct smx_pair *items = (struct smx_pair *)(kept + 1);
+    uint8_t *to = (uint8_t *)(items + metadata->count);
+    *kept = *command;
+    keep(&kept->tag, &to);
+    keep(&kept->worker, &to);
+    keep(&kept->session, &to);
+    keep(&kept->name, &to);
+    keep(&kept->args, &to);
+    keep(&kept->call.request_id, &to);
+    for (size_t i = 0; i < metadata->count; i++) {
+        items[i] = metadata->items[i];
+        keep(&items[i].key, &to);
+        keep(&items[i].value, &to);
+    }
+    kept->call.metadata.items = items;
+    return kept;
 }

@@ -180,6 +180,12 @@ struct smx_command {
     int64_t drain_ms; /* disconnect; -1: now */
 };
 
+/*
+ * A copy of an execute command that outlives its frame: one block of memory, to be freed with free(). The spans and
+ * the metadata point into it.
+ */
+struct smx_command *smx_command_keep(const struct smx_command *command);
+
 /* What is known of an answer beside its values. Borrowed. */
 struct smx_meta {
     struct smx_span worker;

@@ -1,7 +1,6 @@
 /* Owns the decision where a request goes, and its pin; knows nothing of the commands that brought it. */
 #include "route.h"
 
-#include "command.h"
 #include "report.h"
 
 /* Where it may go: to one worker, or to any (NULL). False: nowhere, `why` is set. */
