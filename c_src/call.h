@@ -26,7 +26,8 @@ void smx_gate_open(struct smx_gate *gate);
 struct smx_outcome {
     int status; /* gRPC's, or what a worker made up */
     struct smx_span message;
-    bool from_worker; /* the status came from the peer, not from the library */
+    bool overdue;  /* its deadline has passed */
+    bool answered; /* a message had come */
     struct smx_pairs trailing;
 };
 

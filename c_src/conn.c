@@ -176,11 +176,14 @@ static void judge(struct smx_conn *conn)
     if (conn->looking > 0 || !conn->connected)
         return;
     int status = conn->health_status;
-    if (status == SMX_UNAVAILABLE || status == SMX_CANCELLED) {
+    bool doubtful = status == SMX_UNAVAILABLE || status == SMX_CANCELLED;
+    if (doubtful && !conn->in_doubt) {
         /* Of a connection that was lost meanwhile, most likely; if not, the next look tells. */
+        conn->in_doubt = true;
         look_in(conn, RETRY_LOOK_MS / 10);
         return;
     }
+    conn->in_doubt = false;
     if (status == SMX_UNIMPLEMENTED)
         take_start(conn, 0);
     if (status == SMX_UNIMPLEMENTED || (status == SMX_OK && conn->healthy)) {
@@ -221,7 +224,11 @@ static void on_health_end(struct smx_call *call, const struct smx_outcome *outco
 {
     struct smx_conn *conn = call->owner;
     conn->looking--;
-    conn->health_status = call->messages == 0 && outcome->status == SMX_OK ? SMX_INTERNAL : outcome->status;
+    conn->health_status = outcome->status;
+    if (call->fault.code != SMX_OK)
+        conn->health_status = (int)call->fault.code; /* what it said can't be read, and so the call was cancelled */
+    else if (call->messages == 0 && outcome->status == SMX_OK)
+        conn->health_status = SMX_INTERNAL;
     judge(conn);
 }
 

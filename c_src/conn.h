@@ -72,6 +72,7 @@ struct smx_conn {
     bool info_known;
     int health_status; /* gRPC's, of the last look */
     bool healthy;
+    bool in_doubt;                  /* the last look failed as of a lost connection */
     struct smx_conn *next;          /* in the pool's list */
     struct smx_request *queue_head; /* the pool's: calls that only this worker may take */
     struct smx_request *queue_tail;
