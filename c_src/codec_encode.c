@@ -60,23 +60,33 @@ static bool refuse(const struct encoder *encoder, const struct path *path, const
     return false;
 }
 
+static void put(struct encoder *encoder, struct smx_value value)
+{
+    encoder->writer->put(encoder->out, &value);
+}
+
+static void put_mark(struct encoder *encoder, const char *mark)
+{
+    smx_buffer_append(encoder->out, mark, strlen(mark));
+}
+
 static bool put_text(struct encoder *encoder, const struct path *path, struct smx_span value)
 {
     if (!smx_utf8_valid(value, true))
         return refuse(encoder, path, "a binary that is not valid UTF-8: wrap it in {bin, Binary}",
-                      encoder->writer->put_bytes ? "" : " (for a MessagePack worker: JSON has no bytes)");
-    encoder->writer->put_string(encoder->out, value);
+                      encoder->writer->has_bytes ? "" : " (for a MessagePack worker: JSON has no bytes)");
+    put(encoder, (struct smx_value){SMX_VALUE_STRING, .span = value});
     return true;
 }
 
 static void put_atom(struct encoder *encoder, const char *name)
 {
     if (strcmp(name, "true") == 0 || strcmp(name, "false") == 0)
-        encoder->writer->put_bool(encoder->out, name[0] == 't');
+        put(encoder, (struct smx_value){SMX_VALUE_BOOL, .boolean = name[0] == 't'});
     else if (strcmp(name, "nil") == 0 || strcmp(name, "null") == 0 || strcmp(name, "undefined") == 0)
-        encoder->writer->put_null(encoder->out);
+        put(encoder, (struct smx_value){.kind = SMX_VALUE_NULL});
     else
-        encoder->writer->put_string(encoder->out, smx_span_of(name));
+        put(encoder, (struct smx_value){SMX_VALUE_STRING, .span = smx_span_of(name)});
 }
 
 /* {bin, Binary} */
@@ -87,38 +97,38 @@ static bool put_tuple(struct encoder *encoder, const struct path *path, size_t a
     if (arity != 2 || !smx_term_get_atom(encoder->term, &encoder->at, name) || strcmp(name, "bin") != 0 ||
         !smx_term_get_binary(encoder->term, &encoder->at, &value))
         return refuse(encoder, path, "a tuple can't be sent: make it a list or a map", "");
-    if (!encoder->writer->put_bytes)
+    if (!encoder->writer->has_bytes)
         return refuse(encoder, path, "{bin, Binary} can't be sent as JSON, which has no bytes", "");
-    encoder->writer->put_bytes(encoder->out, value);
+    put(encoder, (struct smx_value){SMX_VALUE_BYTES, .span = value});
     return true;
 }
 
 /* A list of integers 0..255 arrives as bytes. */
 static void put_small_list(struct encoder *encoder, struct smx_span bytes)
 {
-    encoder->writer->open_list(encoder->out, bytes.len);
+    put(encoder, (struct smx_value){SMX_VALUE_LIST, .count = bytes.len});
     for (size_t i = 0; i < bytes.len; i++) {
         if (i > 0)
-            smx_buffer_append_span(encoder->out, smx_span_of(encoder->writer->comma));
-        encoder->writer->put_int(encoder->out, bytes.data[i]);
+            put_mark(encoder, encoder->writer->comma);
+        put(encoder, (struct smx_value){SMX_VALUE_INT, .number = bytes.data[i]});
     }
-    smx_buffer_append_span(encoder->out, smx_span_of(encoder->writer->end_list));
+    put_mark(encoder, encoder->writer->end_list);
 }
 
 static bool put_value(struct encoder *encoder, const struct path *path);
 
 static bool put_list(struct encoder *encoder, const struct path *path, size_t count)
 {
-    encoder->writer->open_list(encoder->out, count);
+    put(encoder, (struct smx_value){SMX_VALUE_LIST, .count = count});
     for (size_t i = 0; i < count; i++) {
         if (i > 0)
-            smx_buffer_append_span(encoder->out, smx_span_of(encoder->writer->comma));
+            put_mark(encoder, encoder->writer->comma);
         if (!put_value(encoder, &(struct path){path, {0}, i, path->depth + 1}))
             return false;
     }
     if (count > 0 && !smx_term_get_nil(encoder->term, &encoder->at))
         return refuse(encoder, path, "an improper list can't be sent", "");
-    smx_buffer_append_span(encoder->out, smx_span_of(encoder->writer->end_list));
+    put_mark(encoder, encoder->writer->end_list);
     return true;
 }
 
@@ -185,20 +195,20 @@ static bool put_map(struct encoder *encoder, const struct path *path, size_t cou
 {
     size_t start = encoder->at;
     int kinds = 0;
-    encoder->writer->open_map(encoder->out, count);
+    put(encoder, (struct smx_value){SMX_VALUE_MAP, .count = count});
     for (size_t i = 0; i < count; i++) {
         struct key key;
         if (i > 0)
-            smx_buffer_append_span(encoder->out, smx_span_of(encoder->writer->comma));
+            put_mark(encoder, encoder->writer->comma);
         if (!get_key(encoder, path, &key))
             return false;
         kinds |= key.kind;
-        encoder->writer->put_string(encoder->out, key.text);
-        smx_buffer_append_span(encoder->out, smx_span_of(encoder->writer->colon));
+        put(encoder, (struct smx_value){SMX_VALUE_STRING, .span = key.text});
+        put_mark(encoder, encoder->writer->colon);
         if (!put_value(encoder, &(struct path){path, key.text, 0, path->depth + 1}))
             return false;
     }
-    smx_buffer_append_span(encoder->out, smx_span_of(encoder->writer->end_map));
+    put_mark(encoder, encoder->writer->end_map);
     return check_keys(encoder, path, start, count, kinds);
 }
 
@@ -213,7 +223,6 @@ static bool refuse_kind(const struct encoder *encoder, const struct path *path)
 /* The depth is bounded, and so is this recursion. */
 static bool put_value(struct encoder *encoder, const struct path *path)
 {
-    const struct smx_codec_writer *writer = encoder->writer;
     struct smx_span term = encoder->term;
     size_t *at = &encoder->at;
     struct smx_span bytes;
@@ -225,13 +234,13 @@ static bool put_value(struct encoder *encoder, const struct path *path)
     if (smx_term_get_binary(term, at, &bytes))
         return put_text(encoder, path, bytes);
     if (smx_term_get_int(term, at, &number))
-        writer->put_int(encoder->out, number);
+        put(encoder, (struct smx_value){SMX_VALUE_INT, .number = number});
     else if (smx_term_get_double(term, at, &fraction))
-        writer->put_double(encoder->out, fraction);
+        put(encoder, (struct smx_value){SMX_VALUE_DOUBLE, .fraction = fraction});
     else if (smx_term_get_atom(term, at, name))
         put_atom(encoder, name);
     else if (smx_term_get_uint(term, at, &large))
-        writer->put_uint(encoder->out, large);
+        put(encoder, (struct smx_value){SMX_VALUE_UINT, .large = large});
     else if (smx_term_get_tuple(term, at, &count))
         return put_tuple(encoder, path, count);
     else if (path->depth > SMX_MAX_DEPTH)

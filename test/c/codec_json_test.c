@@ -131,7 +131,7 @@ static void values_nest_64_levels(void **state)
 static void expect_double(double value, const char *text)
 {
     struct smx_buffer out = {0};
-    smx_codec_json_writer.put_double(&out, value);
+    smx_codec_json_writer.put(&out, &(struct smx_value){SMX_VALUE_DOUBLE, .fraction = value});
     if (text)
         assert_string_equal(test_text(&out), text);
     assert_true(strtod(test_text(&out), NULL) == value);
@@ -167,7 +167,8 @@ static void strings_are_escaped_where_they_must_be(void **state)
 {
     (void)state;
     struct smx_buffer out = {0};
-    smx_codec_json_writer.put_string(&out, (struct smx_span){(const uint8_t *)"a\"\\/\n\x1f\0\x7f\xc3\xa9z", 11});
+    smx_codec_json_writer.put(
+        &out, &(struct smx_value){SMX_VALUE_STRING, .span = {(const uint8_t *)"a\"\\/\n\x1f\0\x7f\xc3\xa9z", 11}});
     assert_string_equal(test_text(&out), "\"a\\\"\\\\/\\u000a\\u001f\\u0000\x7f\xc3\xa9z\"");
     smx_buffer_fini(&out);
 }
