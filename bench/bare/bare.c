@@ -21,11 +21,11 @@
 
 static const char usage_text[] =
     "usage: bare --target TARGET [--tuned] [WORK]   without WORK: one on each line of stdin\n"
-    "WORK: unary IN_FLIGHT SIZE MS    echo of SIZE bytes, closed loop\n"
-    "      stream STREAMS SIZE MS     chunks of SIZE bytes, as fast as they come\n"
+    "WORK: unary IN_FLIGHT SIZE MS [WARM_UP_MS]   echo of SIZE bytes, closed loop\n"
+    "      stream STREAMS SIZE MS [WARM_UP_MS]    chunks of SIZE bytes, as fast as they come\n"
     "Prints one line for each: done N seconds S p50_us N p99_us N max_us N bytes N cpu_s S failed N\n";
 
-enum { WARM_UP_MS = 150, FOREVER = 1000000000 };
+enum { DEFAULT_WARM_UP_MS = 150, FOREVER = 1000000000 };
 
 struct client {
     grpc_channel *channel;
@@ -76,13 +76,16 @@ static grpc_byte_buffer *pack_request(bool streaming, size_t size)
                                                       SNAKEPIT__EXECUTE_REQUEST__ARGS_ENTRY__INIT};
     Snakepit__ExecuteRequest__ArgsEntry *args[2] = {&entries[0], &entries[1]};
     char count[32], chunk_size[32];
-    char *data = smx_alloc(size + 1);
-    memset(data, 'x', size);
+    /* A JSON string, so that workers of every kind can read it. */
+    size_t len = size < 2 ? 2 : size;
+    char *data = smx_alloc(len);
+    memset(data, 'x', len);
+    data[0] = data[len - 1] = '"';
     snprintf(count, sizeof(count), "%d", FOREVER);
     snprintf(chunk_size, sizeof(chunk_size), "%zu", size);
     entries[0].key = streaming ? "count" : "data";
     entries[0].value.data = (uint8_t *)(streaming ? count : data);
-    entries[0].value.len = streaming ? strlen(count) : size;
+    entries[0].value.len = streaming ? strlen(count) : len;
     entries[1].key = "size";
     entries[1].value.data = (uint8_t *)chunk_size;
     entries[1].value.len = strlen(chunk_size);
@@ -171,13 +174,21 @@ static void call_begin(struct call *call)
         receive_message(call);
 }
 
+static void call_fail(struct call *call)
+{
+    if (call->work->failed++ == 0)
+        fprintf(stderr, "bare: status %d%s: %.*s\n", call->status,
+                call->status == GRPC_STATUS_OK ? ", but not the answer that was expected" : "",
+                (int)GRPC_SLICE_LENGTH(call->details), (const char *)GRPC_SLICE_START_PTR(call->details));
+}
+
 static void call_end(struct call *call)
 {
     struct work *work = call->work;
     int64_t now = smx_now_us();
     int64_t len = work->streaming ? 0 : unpack(false, call->response);
     if (work->streaming ? call->status != GRPC_STATUS_CANCELLED : call->status != GRPC_STATUS_OK || len < 0)
-        work->failed++;
+        call_fail(call);
     if (!work->streaming && call->measured && now <= work->end) {
         work->done++;
         work->bytes += (uint64_t)(len > 0 ? len : 0);
@@ -263,8 +274,8 @@ static void drive(struct work *work)
 static bool do_work(struct client *client, const char *text)
 {
     char what[16];
-    unsigned in_flight, size, ms;
-    if (sscanf(text, "%15s %u %u %u", what, &in_flight, &size, &ms) != 4 || in_flight == 0 || ms == 0 ||
+    unsigned in_flight, size, ms, warm_up_ms = DEFAULT_WARM_UP_MS;
+    if (sscanf(text, "%15s %u %u %u %u", what, &in_flight, &size, &ms, &warm_up_ms) < 4 || in_flight == 0 || ms == 0 ||
         (strcmp(what, "unary") != 0 && strcmp(what, "stream") != 0)) {
         fputs(usage_text, stderr);
         return false;
@@ -274,7 +285,7 @@ static bool do_work(struct client *client, const char *text)
         .streaming = what[0] == 's',
         .in_flight = in_flight,
         .size = size,
-        .measure_from = smx_now_us() + WARM_UP_MS * 1000,
+        .measure_from = smx_now_us() + (int64_t)warm_up_ms * 1000,
     };
     work.end = work.measure_from + (int64_t)ms * 1000;
     drive(&work);
