@@ -50,6 +50,8 @@ struct work {
     grpc_byte_buffer *request;
 };
 
+enum tag_kind { TAG_ALL, TAG_MESSAGE };
+
 /* One call, used again and again. */
 struct call {
     struct work *work;
@@ -65,7 +67,7 @@ struct call {
     grpc_slice details;
     struct tag {
         struct call *call;
-        enum { TAG_ALL, TAG_MESSAGE } kind;
+        enum tag_kind kind;
     } tags[2];
 };
 
@@ -129,7 +131,7 @@ static int64_t unpack(bool streaming, grpc_byte_buffer *buffer)
     return len;
 }
 
-static void start(struct call *call, int kind, const grpc_op *ops, size_t count)
+static void start(struct call *call, enum tag_kind kind, const grpc_op *ops, size_t count)
 {
     if (grpc_call_start_batch(call->call, ops, count, &call->tags[kind], NULL) != GRPC_CALL_OK)
         smx_abort("grpc_call_start_batch");
@@ -240,10 +242,8 @@ static void drive(struct work *work)
     double cpu = 0, cpu_end = 0;
     for (size_t i = 0; i < work->in_flight; i++) {
         calls[i].work = work;
-        for (int kind = 0; kind < 2; kind++) {
-            calls[i].tags[kind].call = &calls[i];
-            calls[i].tags[kind].kind = kind;
-        }
+        calls[i].tags[TAG_ALL] = (struct tag){&calls[i], TAG_ALL};
+        calls[i].tags[TAG_MESSAGE] = (struct tag){&calls[i], TAG_MESSAGE};
         call_begin(&calls[i]);
     }
     while (work->running > 0) {
