@@ -58,9 +58,21 @@ static size_t utf8_sequence(const uint8_t *at, size_t left)
     return len;
 }
 
+/* Most text is ASCII: eight bytes of it, none of them NUL. */
+static bool is_plain(const uint8_t *at)
+{
+    uint64_t bytes;
+    memcpy(&bytes, at, sizeof(bytes));
+    return ((bytes | (bytes - 0x0101010101010101)) & 0x8080808080808080) == 0;
+}
+
 bool smx_utf8_valid(struct smx_span span, bool allow_nul)
 {
     for (size_t at = 0; at < span.len;) {
+        if (span.len - at >= 8 && is_plain(span.data + at)) {
+            at += 8;
+            continue;
+        }
         size_t len = utf8_sequence(span.data + at, span.len - at);
         if (len == 0 || (!allow_nul && span.data[at] == 0))
             return false;
