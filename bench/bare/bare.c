@@ -20,18 +20,24 @@
 #include <sys/resource.h>
 
 static const char usage_text[] =
-    "usage: bare --target TARGET [--tuned] [WORK]   without WORK: one on each line of stdin\n"
+    "usage: bare --target TARGET... [--tuned] [WORK]   without WORK: one on each line of stdin\n"
     "WORK: unary IN_FLIGHT SIZE MS [WARM_UP_MS]   echo of SIZE bytes, closed loop\n"
     "      stream STREAMS SIZE MS [WARM_UP_MS]    chunks of SIZE bytes, as fast as they come\n"
     "Prints one line for each: done N seconds S p50_us N p99_us N max_us N bytes N cpu_s S failed N\n";
 
-enum { DEFAULT_WARM_UP_MS = 150, FOREVER = 1000000000 };
+enum { DEFAULT_WARM_UP_MS = 150, FOREVER = 1000000000, MAX_PEERS = 16 };
 
-struct client {
+/* One connection to one worker. */
+struct peer {
     grpc_channel *channel;
-    grpc_completion_queue *queue;
     void *execute;
     void *execute_stream;
+};
+
+struct client {
+    grpc_completion_queue *queue;
+    struct peer peers[MAX_PEERS];
+    size_t peer_count;
 };
 
 /* One kind of work, while it runs. */
@@ -55,6 +61,7 @@ enum tag_kind { TAG_ALL, TAG_MESSAGE };
 /* One call, used again and again. */
 struct call {
     struct work *work;
+    const struct peer *peer;
     grpc_call *call;
     int64_t started;
     int outstanding;
@@ -159,8 +166,8 @@ static void call_begin(struct call *call)
     call->request = pack_request(work->streaming, work->size);
     call->response = NULL;
     call->call = grpc_channel_create_registered_call(
-        work->client->channel, NULL, GRPC_PROPAGATE_DEFAULTS, work->client->queue,
-        work->streaming ? work->client->execute_stream : work->client->execute,
+        call->peer->channel, NULL, GRPC_PROPAGATE_DEFAULTS, work->client->queue,
+        work->streaming ? call->peer->execute_stream : call->peer->execute,
         gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_seconds(60, GPR_TIMESPAN)), NULL);
     grpc_metadata_array_init(&call->initial);
     grpc_metadata_array_init(&call->trailing);
@@ -242,6 +249,7 @@ static void drive(struct work *work)
     double cpu = 0, cpu_end = 0;
     for (size_t i = 0; i < work->in_flight; i++) {
         calls[i].work = work;
+        calls[i].peer = &work->client->peers[i % work->client->peer_count];
         calls[i].tags[TAG_ALL] = (struct tag){&calls[i], TAG_ALL};
         calls[i].tags[TAG_MESSAGE] = (struct tag){&calls[i], TAG_MESSAGE};
         call_begin(&calls[i]);
@@ -310,33 +318,41 @@ static grpc_channel *open_channel(const char *target, bool tuned)
     return channel;
 }
 
+static void add_peer(struct client *client, const char *target, bool tuned)
+{
+    struct peer *peer = &client->peers[client->peer_count++];
+    peer->channel = open_channel(target, tuned);
+    peer->execute = grpc_channel_register_call(peer->channel, "/snakepit.SnakepitBridge/Execute", NULL, NULL);
+    peer->execute_stream =
+        grpc_channel_register_call(peer->channel, "/snakepit.SnakepitBridge/ExecuteStream", NULL, NULL);
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
         {"target", required_argument, NULL, 't'}, {"tuned", no_argument, NULL, 'u'}, {0}};
-    const char *target = NULL;
+    const char *targets[MAX_PEERS];
+    size_t count = 0;
     bool tuned = false;
+    bool good = true;
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (option == 't')
-            target = optarg;
+        if (option == 't' && count < MAX_PEERS)
+            targets[count++] = optarg;
         else if (option == 'u')
             tuned = true;
         else
-            target = NULL, optind = argc;
+            good = false;
     }
-    if (!target) {
+    if (!good || count == 0) {
         fputs(usage_text, stderr);
         return 2;
     }
     grpc_init();
-    struct client client = {.channel = open_channel(target, tuned),
-                            .queue = grpc_completion_queue_create_for_next(NULL)};
-    client.execute = grpc_channel_register_call(client.channel, "/snakepit.SnakepitBridge/Execute", NULL, NULL);
-    client.execute_stream =
-        grpc_channel_register_call(client.channel, "/snakepit.SnakepitBridge/ExecuteStream", NULL, NULL);
+    struct client client = {.queue = grpc_completion_queue_create_for_next(NULL)};
+    for (size_t i = 0; i < count; i++)
+        add_peer(&client, targets[i], tuned);
     char line[256] = "";
-    bool good = true;
     if (optind < argc) {
         for (int i = optind; i < argc; i++)
             snprintf(line + strlen(line), sizeof(line) - strlen(line), "%s ", argv[i]);

@@ -23,24 +23,26 @@ main() ->
 
 usage() ->
     "usage: make bench BENCH='[OPTION...]'\n"
-    "  --set core|all|quick   the kinds of work (core)\n"
+    "  --set core|all|quick|extra  the kinds of work (core)\n"
     "  --contestants A,B      of bare,tuned,api,terms,hand,echo (all but terms)\n"
     "  --transport unix|tcp   to the worker (unix)\n"
     "  --worker native|python which one (native)\n"
+    "  --workers N            how many of them (1)\n"
     "  --rounds N  --ms N     of each kind of work (9 of 1000 ms)\n"
     "  --json FILE            where the figures go (bench.json in the build directory)\n".
 
 defaults() ->
-    #{set => core, contestants => [bare, tuned, api, hand, echo], transport => unix, worker => native, rounds => 9,
+    #{set => core, contestants => [bare, tuned, api, hand, echo], transport => unix, worker => native, workers => 1, rounds => 9,
       ms => 1000, json => none}.
 
 options([], Options) -> Options;
-options(["--set", Set | Rest], Options) -> options(Rest, Options#{set => one_of(Set, [core, all, quick])});
+options(["--set", Set | Rest], Options) -> options(Rest, Options#{set => one_of(Set, [core, all, quick, extra])});
 options(["--contestants", Names | Rest], Options) ->
     All = [bare, tuned, api, terms, hand, echo],
     options(Rest, Options#{contestants => [one_of(Name, All) || Name <- string:lexemes(Names, ",")]});
 options(["--transport", Name | Rest], Options) -> options(Rest, Options#{transport => one_of(Name, [unix, tcp])});
 options(["--worker", Name | Rest], Options) -> options(Rest, Options#{worker => one_of(Name, [native, python])});
+options(["--workers", N | Rest], Options) -> options(Rest, Options#{workers => number(N)});
 options(["--rounds", N | Rest], Options) -> options(Rest, Options#{rounds => number(N)});
 options(["--ms", N | Rest], Options) -> options(Rest, Options#{ms => number(N)});
 options(["--json", File | Rest], Options) -> options(Rest, Options#{json => File});
@@ -58,6 +60,8 @@ number(Text) ->
         _ -> throw({usage, ["a number is wanted, not ", Text]})
     end.
 
+works(extra) ->
+    [];
 works(quick) ->
     [{unary, 16, 16}, {stream, 1, 100}];
 works(core) ->
@@ -66,20 +70,25 @@ works(all) ->
     [{unary, N, Size} || Size <- [16, 1024], N <- [1, 16, 64, 256]] ++ [{unary, N, 1048576} || N <- [1, 16]] ++
         [{stream, Streams, Size} || Size <- [100, 65536, 1048576], Streams <- [1, 64]].
 
-run(#{set := Set, contestants := Names, rounds := Rounds, ms := Ms} = Options) ->
-    Worker = bench_worker:start(maps:with([transport, worker], Options)),
-    Setup = #{target => bench_worker:target(Worker), programs => programs(), snakemux => snakemux_program()},
+run(#{set := Set, contestants := Names, rounds := Rounds, ms := Ms, workers := Count} = Options) ->
+    Workers = [bench_worker:start(maps:with([transport, worker], Options)) || _ <- lists:seq(1, Count)],
+    Setup = #{targets => [bench_worker:target(Worker) || Worker <- Workers], programs => programs(), snakemux => snakemux_program()},
     Contestants = [{Name, bench_contestant:start(module(Name), Setup)} || Name <- Names],
     io:format("~ts~n", [bench_report:head(Options)]),
     Results = [begin
-        Result = {Work, measure(Work, Contestants, Worker, Rounds, Ms)},
+        Result = {Work, measure(Work, Contestants, Workers, Rounds, Ms)},
         io:format("~ts~n", [bench_report:table(Result)]),
         Result
     end || Work <- works(Set)],
     [bench_contestant:stop(Pid) || {_, Pid} <- Contestants],
-    bench_worker:stop(Worker),
+    Extra = case Set of
+        extra -> bench_extra:all(Setup);
+        all -> bench_extra:all(Setup);
+        _ -> []
+    end,
+    [bench_worker:stop(Worker) || Worker <- Workers],
     File = json_file(Options),
-    ok = file:write_file(File, unicode:characters_to_binary(bench_report:json(Options, Results))),
+    ok = file:write_file(File, unicode:characters_to_binary(bench_report:json(Options, Results, Extra))),
     io:format("~ts~n", [File]).
 
 module(bare) -> bench_bare;
@@ -97,16 +106,16 @@ json_file(#{json := none}) -> filename:join(programs(), "bench.json");
 json_file(#{json := File}) -> File.
 
 %% Every second round goes backwards: nobody always comes after the same other one.
-measure(Work, Contestants, Worker, Rounds, Ms) ->
+measure(Work, Contestants, Workers, Rounds, Ms) ->
     Turns = [begin
         Order = case N rem 2 of 0 -> lists:reverse(Contestants); 1 -> Contestants end,
-        [{Name, turn(Work, Pid, Worker, Ms)} || {Name, Pid} <- Order]
+        [{Name, turn(Work, Pid, Workers, Ms)} || {Name, Pid} <- Order]
     end || N <- lists:seq(1, Rounds)],
     [{Name, [proplists:get_value(Name, Turn) || Turn <- Turns]} || {Name, _} <- Contestants].
 
-turn(Work, Contestant, Worker, Ms) ->
+turn(Work, Contestant, Workers, Ms) ->
     _ = bench_contestant:run(Contestant, Work, ?WARM_UP_MS),
-    Pids = [{client, bench_contestant:os_pids(Contestant)}, {beam, [os:getpid()]}, {worker, bench_worker:os_pids(Worker)}],
+    Pids = [{client, bench_contestant:os_pids(Contestant)}, {beam, [os:getpid()]}, {worker, lists:append([bench_worker:os_pids(Worker) || Worker <- Workers])}],
     Before = [cpu(P) || {_, P} <- Pids],
     Result = #{done := Done, seconds := Seconds} = bench_contestant:run(Contestant, Work, Ms),
     After = [cpu(P) || {_, P} <- Pids],

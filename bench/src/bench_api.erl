@@ -10,10 +10,10 @@
 start(Setup) -> start(?MUX, Setup).
 
 %% @doc An instance with this name. Returns it with its port.
-start(Name, #{target := Target}) ->
+start(Name, #{targets := Targets}) ->
     {ok, _} = application:ensure_all_started(snakemux),
     Before = erlang:ports(),
-    {ok, Instance} = snakemux:start_link(#{name => Name, workers => [{attach, Target, #{id => <<"bench">>}}]}),
+    {ok, Instance} = snakemux:start_link(#{name => Name, workers => [{attach, Target, #{id => list_to_binary(Target)}} || Target <- Targets]}),
     ok = snakemux:await_ready(Name, #{workers => all, timeout => 5000}),
     [Port] = [Port || Port <- erlang:ports() -- Before, is_snakemux(erlang:port_info(Port, name))],
     {Name, Instance, Port}.

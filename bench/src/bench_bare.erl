@@ -8,9 +8,9 @@
 start(Setup) -> start(Setup, []).
 
 -spec start(bench_contestant:setup(), [string()]) -> port().
-start(#{target := Target, programs := Dir}, Options) ->
+start(#{targets := Targets, programs := Dir}, Options) ->
     open_port({spawn_executable, filename:join(Dir, "bare")},
-              [{args, ["--target", Target | Options]}, {line, 1024}, exit_status]).
+              [{args, lists:append([["--target", Target] || Target <- Targets]) ++ Options}, {line, 1024}, exit_status]).
 
 os_pids(Port) ->
     {os_pid, Pid} = erlang:port_info(Port, os_pid),

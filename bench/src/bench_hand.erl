@@ -3,29 +3,25 @@
 -behaviour(bench_contestant).
 
 -export([start/1, os_pids/1, run/3, stop/1]).
+-export([send/2, events/1]).
 
 -define(WINDOW, 256). %% chunks on their way to a consumer; more are asked for when half of them have come
 
-start(#{target := Target, snakemux := Program}) ->
+start(#{targets := Targets, snakemux := Program}) ->
     Port = open_port({spawn_executable, Program}, [{packet, 4}, binary, exit_status]),
     {hello, 1, _} = next(Port),
     send(Port, {options, options, #{batch => true}}),
     {ok, options, _, _} = next(Port),
-    send(Port, {connect, connect, <<"bench">>, list_to_binary(Target), #{}}),
-    ready(Port),
+    send(Port, [{connect, connect, Target, Target, #{}} || Target <- [list_to_binary(T) || T <- Targets]]),
+    ready(Port, length(Targets)),
     Port.
 
-ready(Port) ->
-    case next(Port) of
-        Events when is_list(Events) ->
-            case [ready || {worker, _, ready, _} <- Events] of
-                [] -> ready(Port);
-                _ -> ok
-            end;
-        {worker, _, ready, _} -> ok;
-        {error, _, Error} -> error(Error);
-        _ -> ready(Port)
-    end.
+ready(_, 0) ->
+    ok;
+ready(Port, Workers) ->
+    Events = events(Port),
+    [error(Error) || {error, _, Error} <- Events],
+    ready(Port, Workers - length([ready || {worker, _, ready, _} <- Events])).
 
 os_pids(Port) -> bench_bare:os_pids(Port).
 
@@ -49,7 +45,7 @@ call(N, Now, Args) ->
 unary(_, _, _, 0, Done, Latencies) ->
     {Done, Latencies};
 unary(Port, Args, End, Running, Done, Latencies) ->
-    Events = list(next(Port)),
+    Events = events(Port),
     Now = erlang:monotonic_time(microsecond),
     Calls = [Tag || {ok, Tag, #{<<"data">> := _}, _} <- Events],
     length(Calls) =:= length(Events) orelse error({unexpected, Events -- Calls}),
@@ -65,7 +61,7 @@ unary(Port, Args, End, Running, Done, Latencies) ->
 stream(_, _, _, 0, Done) ->
     Done;
 stream(Port, End, Left0, Running, Done0) ->
-    Events = list(next(Port)),
+    Events = events(Port),
     case erlang:monotonic_time(microsecond) < End of
         true ->
             {Left, Commands} = lists:foldl(fun take/2, {Left0, []}, Events),
@@ -85,9 +81,14 @@ take({chunk, N, #{<<"data">> := _}}, {Left, Commands}) ->
 take(Other, _) ->
     error({unexpected, Other}).
 
+%% @doc The next frame's events.
+-spec events(port()) -> [tuple()].
+events(Port) -> list(next(Port)).
+
 list(Events) when is_list(Events) -> Events;
 list(Event) -> [Event].
 
+-spec send(port(), tuple() | [tuple()]) -> true.
 send(Port, Term) ->
     port_command(Port, term_to_binary(Term)).
 

@@ -1,17 +1,17 @@
 %% Figures as a table and as JSON. Knows nothing of how they came about.
 -module(bench_report).
 
--export([head/1, table/1, json/2]).
+-export([head/1, table/1, json/3]).
 
 -type turn() :: #{rate := float(), p50 := number(), p99 := number(), client := float(), beam := float(), worker := float()}.
 -type results() :: {bench_contestant:work(), [{Contestant :: atom(), [turn()]}]}.
 
 -spec head(map()) -> iolist().
-head(#{transport := Transport, worker := Worker, rounds := Rounds, ms := Ms}) ->
+head(#{transport := Transport, worker := Worker, workers := Workers, rounds := Rounds, ms := Ms}) ->
     #{cpu := Cpu, cores := Cores, kernel := Kernel, otp := Otp} = machine(),
-    io_lib:format("~ts, ~b cores, Linux ~ts, OTP ~ts~n~ts worker, ~ts, ~b rounds of ~b ms in turns; medians, (lowest..highest)~n"
+    io_lib:format("~ts, ~b cores, Linux ~ts, OTP ~ts~n~b ~ts worker(s), ~ts, ~b rounds of ~b ms in turns; medians, (lowest..highest)~n"
                   "CPU in us per call or message; client is the bare client or the port program~n",
-                  [Cpu, Cores, Kernel, Otp, Worker, transport(Transport), Rounds, Ms]).
+                  [Cpu, Cores, Kernel, Otp, Workers, Worker, transport(Transport), Rounds, Ms]).
 
 transport(unix) -> "unix socket";
 transport(tcp) -> "TCP loopback".
@@ -88,9 +88,10 @@ cpu_name({ok, Text}) ->
     end;
 cpu_name({error, _}) -> "unknown processor".
 
--spec json(map(), [results()]) -> iolist().
-json(Options, Results) ->
-    encode(#{machine => maps:map(fun(_, Value) -> text(Value) end, machine()), options => maps:with([transport, worker, rounds, ms, set], Options),
+-spec json(map(), [results()], [{atom(), iodata(), number()}]) -> iolist().
+json(Options, Results, Extra) ->
+    encode(#{machine => maps:map(fun(_, Value) -> text(Value) end, machine()), options => maps:with([transport, worker, workers, rounds, ms, set], Options),
+             extra => maps:from_list([{Name, Value} || {Name, _, Value} <- Extra]),
              date => text(calendar:system_time_to_rfc3339(erlang:system_time(second))),
              works => [#{kind => Kind, in_flight => InFlight, size => Size,
                          contestants => maps:from_list([{Name, columns(Turns)} || {Name, Turns} <- Contestants])}
