@@ -46,7 +46,7 @@ static const struct {
     {"connections to all backends failing", "worker_down", true},
     {"empty address list", "worker_down", true},
     {"DNS resolution failed", "worker_down", true},
-    {"GOAWAY received", "worker_down", false},
+    {"GOAWAY received", "worker_down", true}, /* it has not looked at this stream; a lost connection says otherwise */
     {"Socket closed", "worker_down", false},
     {"Endpoint read failed", "worker_down", false},
     {"Connection reset by peer", "worker_down", false},

@@ -169,7 +169,7 @@ static void put_call(const struct smx_request *request, struct smx_buffer *out)
     put_text(out, "request_id", request->request_id);
     put_atom(out, "state", states[request->call.state]);
     put_signed(out, "age_ms", smx_now_us() / 1000 - request->started_us / 1000);
-    put_signed(out, "chunks", request->call.messages);
+    put_signed(out, "chunks", request->chunks);
     smx_term_put_atom(out, "credit");
     if (request->call.credit == SMX_CREDIT_INFINITY)
         smx_term_put_atom(out, "infinity");
