@@ -427,7 +427,7 @@ static void test_a_stopped_guardian_does_not_save_the_command(void **state)
         pid_t inner = inner_of(&subject);
         kill(which == 0 ? subject.guardian : inner, SIGSTOP);
         kill(subject.owner, SIGKILL);
-        assert_all_gone_within(&subject, which == 0 ? WAIT_MS : GONE_MS);
+        assert_all_gone_within(&subject, GONE_MS);
         finish(&subject);
     }
 }
