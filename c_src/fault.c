@@ -32,6 +32,7 @@ static const struct {
     {"CANCELLED", "cancelled", false},
     {"Cancelled", "cancelled", false},
     {"Received message larger than max", "too_large", false},
+    {"Buffers full", "too_large", false}, /* more on its way than the quota of the channel */
     {"Sent message larger than max", "too_large", true},
     {"Received RST_STREAM with error code 7", "transport", true}, /* REFUSED_STREAM: not processed, HTTP/2 says */
     {"Received RST_STREAM", "transport", false},

@@ -2,7 +2,7 @@
 %% docs/PROTOCOL.md. Every event is checked as it comes: exactly one terminal event for each tag, and always its last.
 -module(port_by_hand).
 
--export([open/0, open/1, open/2, close/1, pid/1, send/2, send_frame/2, await/3, take/2]).
+-export([open/0, open/1, open/2, close/1, pid/1, send/2, send_frame/2, await/3, take/2, strays/1]).
 -export([connect/3, connect/4, call/4, call/5, stream/4, stream/5, terminal/3, collect/3, chunks/4, ping/1, stats/1]).
 -export([start_worker/1, start_program/3, stop_worker/1, worker_pid/1, worker_target/1]).
 -export([root/0, program/0, python/0, command/2, rss/1, until/2, fails/4]).
@@ -34,7 +34,7 @@ open(Executable, Args) ->
     {hello, 1, #{limits := _}} = take(P, ?START_TIMEOUT),
     P.
 
-%% Everything that was asked for has been answered, and nothing was answered twice.
+%% Everything that was asked for with send/2 has been answered, and nothing was answered twice.
 -spec close(port_program()) -> ok.
 close(#{port := Port} = P) ->
     pong = ping(P),
@@ -102,8 +102,11 @@ check(#{port := Port}, Event) ->
         none ->
             ok;
         {Class, Tag} ->
-            maps:get(Tag, Ledger, closed) =:= open orelse error({event_without_an_open_tag, Event}),
-            Class =:= terminal andalso put({ledger, Port}, Ledger#{Tag => closed})
+            case maps:find(Tag, Ledger) of
+                {ok, open} -> Class =:= terminal andalso put({ledger, Port}, Ledger#{Tag => closed});
+                {ok, closed} -> error({event_after_the_terminal_one, Event});
+                error -> ok
+            end
     end.
 
 class({hello, _, _}) -> none;
@@ -113,6 +116,13 @@ class({chunk, Tag, _}) -> {chunk, Tag};
 class({ok, Tag, _, _}) -> {terminal, Tag};
 class({done, Tag, _}) -> {terminal, Tag};
 class({error, Tag, _}) -> {terminal, Tag}.
+
+%% What has come and nobody has taken, but for the states of workers. They are gone then.
+-spec strays(port_program()) -> [tuple()].
+strays(#{port := Port}) ->
+    Strays = [Event || Event <- get({stash, Port}), element(1, Event) =/= worker],
+    put({stash, Port}, []),
+    Strays.
 
 %% The first event, come or coming, that the fun takes; the others stay, in their order.
 -spec await(port_program(), fun((tuple()) -> boolean()), timeout()) -> tuple().

@@ -11,6 +11,7 @@
     truncated_message_is_an_error_of_the_call/1,
     unknown_flag_is_an_error_of_the_call/1,
     message_over_the_limit_is_refused/1,
+    message_far_over_the_limit_is_bounded/1,
     claim_of_a_giant_message_ends_at_the_deadline/1,
     wrong_content_type_is_an_error_of_the_call/1,
     http_status_becomes_a_code/1,
@@ -28,7 +29,7 @@
     lost_connection_ends_the_calls_and_comes_back/1,
     broken_frames_end_the_connection_only/1,
     overflowing_the_window_ends_the_connection_only/1,
-    never_ending_metadata_end_at_the_deadline/1,
+    never_ending_metadata_are_bounded/1,
     much_metadata_harm_nobody/1,
     bad_base64_ends_the_connection_only/1,
     gzip_is_understood/1,
@@ -85,10 +86,23 @@ truncated_message_is_an_error_of_the_call(Config) ->
     fails(Config, execute, <<"truncated">>, #{}, {internal, worker, decode}, 1000).
 
 unknown_flag_is_an_error_of_the_call(Config) ->
-    fails(Config, execute, <<"bad_flag">>, #{}, {internal, worker, decode}, 1000).
+    P = program(Config),
+    Beside = bystanders(P),
+    %% gRPC core makes nothing of it, or an empty message: a race of its own.
+    {error, _, #{code := Code, origin := worker}} = run(P, execute, <<"bad_flag">>, #{}, #{}, 1000),
+    ?assert(lists:member(Code, [internal, unknown])),
+    go_on(P, Beside).
 
 message_over_the_limit_is_refused(Config) ->
     fails(Config, both, <<"giant">>, #{<<"size">> => <<"1100000">>}, {resource_exhausted, transport, too_large}, 2000).
+
+%% gRPC refuses a message when it is here as a whole: the quota of the channel is what bounds it before.
+message_far_over_the_limit_is_bounded(Config) ->
+    Pid = port_by_hand:pid(program(Config)),
+    Before = port_by_hand:rss(Pid),
+    Size = #{<<"size">> => <<"300000000">>},
+    fails(Config, execute, <<"giant">>, Size, {resource_exhausted, transport, too_large}, 15000),
+    ?assert(port_by_hand:rss(Pid) - Before < 150_000_000).
 
 claim_of_a_giant_message_ends_at_the_deadline(Config) ->
     fails(Config, both, <<"claims_giant">>, #{}, #{timeout => 300}, {deadline_exceeded, transport, deadline}, 1000).
@@ -190,18 +204,20 @@ overflowing_the_window_ends_the_connection_only(Config) ->
 
 %%% Metadata
 
-%% HTTP/2 allows nothing else on a connection in the middle of a header block: its other calls wait with it. A new
-%% connection to the same worker is a way out.
-never_ending_metadata_end_at_the_deadline(Config) ->
+%% The quota of the channel ends it where no deadline does; gRPC counts a part only of what such a header takes. HTTP/2
+%% allows nothing else on a connection in the middle of a header block, and the quota takes any stream of it: the calls
+%% beside it suffer too. A new connection to the same worker is the way out.
+never_ending_metadata_are_bounded(Config) ->
     P = program(Config),
     Before = port_by_hand:rss(port_by_hand:pid(P)),
     [{<<"bad">>, Here}, There] = bystanders(P),
-    Terminal = run(P, execute, <<"endless_metadata">>, #{}, #{timeout => 1000}, 1500),
-    port_by_hand:fails(Terminal, deadline_exceeded, transport, deadline),
-    ?assert(port_by_hand:rss(port_by_hand:pid(P)) - Before < 32_000_000),
+    Terminal = run(P, execute, <<"endless_metadata">>, #{}, #{timeout => infinity}, 10000),
+    port_by_hand:fails(Terminal, resource_exhausted, transport, too_large),
+    Grown = port_by_hand:rss(port_by_hand:pid(P)) - Before,
+    ?assert(Grown < 1_000_000_000),
     go_on(P, [There]),
     port_by_hand:send(P, {disconnect, d, <<"bad">>, now}),
-    {error, Here, #{code := unavailable, reason := worker_down}} = port_by_hand:terminal(P, Here, 1000),
+    {error, Here, #{}} = port_by_hand:terminal(P, Here, 1000),
     {ok, d, #{}, #{}} = port_by_hand:terminal(P, d, 1000),
     port_by_hand:connect(P, <<"bad">>, proplists:get_value(bad, Config)),
     is_back(Config).
@@ -323,7 +339,7 @@ never_ready(Config, Args, State, Reason) ->
     Target = port_by_hand:worker_target(Worker),
     port_by_hand:send(P, {connect, c, <<"dumb">>, Target, #{ready_timeout => 500, unresponsive_after => 500}}),
     {ok, c, #{}, #{}} = port_by_hand:terminal(P, c, 1000),
-    Tag = port_by_hand:call(P, <<"dumb">>, <<"echo">>, #{}, #{timeout => 2000}),
+    Tag = port_by_hand:call(P, <<"dumb">>, <<"echo">>, #{}, #{timeout => 1000}),
     {worker, _, _, #{reason := Reason}} =
         port_by_hand:await(P, fun(E) -> element(1, E) =:= worker andalso element(3, E) =:= State end, 2000),
     {error, Tag, #{sent := false}} = port_by_hand:terminal(P, Tag, 3000),
