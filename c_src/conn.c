@@ -123,9 +123,10 @@ static void take_start(struct smx_conn *conn, int64_t uptime_ms)
 {
     static uint64_t unknown; /* lives that can't be told apart by their start */
     char text[64];
-    if (!conn->fresh || conn->given_incarnation)
-        return;
+    bool fresh = conn->fresh;
     conn->fresh = false;
+    if (!fresh || conn->given_incarnation)
+        return;
     if (uptime_ms > 0)
         snprintf(text, sizeof(text), "s%" PRId64, smx_now_ms() - uptime_ms);
     else
