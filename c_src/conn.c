@@ -261,7 +261,7 @@ static void on_channel_state(void *owner, bool ok)
     if (conn->state == SMX_CONN_GONE)
         return;
     /* Asking with 1 makes an idle channel connect again. */
-    conn->channel_state = grpc_channel_check_connectivity_state(conn->channel, 1);
+    conn->channel_state = (int)grpc_channel_check_connectivity_state(conn->channel, 1);
     bool connected = conn->channel_state == GRPC_CHANNEL_READY;
     if (conn->connected && !connected) {
         on_lost(conn);
@@ -312,7 +312,7 @@ struct smx_conn *smx_conn_new(const struct smx_command *connect, struct smx_gate
     conn->probe = (struct smx_timer){.fire = look, .owner = conn};
     conn->health.events = &health_events;
     conn->info.events = &info_events;
-    conn->channel_state = grpc_channel_check_connectivity_state(conn->channel, 1);
+    conn->channel_state = (int)grpc_channel_check_connectivity_state(conn->channel, 1);
     watch(conn);
     smx_timer_set(conn->timers, &conn->grace, smx_now_ms() + conn->options.ready_timeout_ms);
     return conn;
