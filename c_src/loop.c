@@ -20,6 +20,7 @@ enum {
     TURN_READ = 4 << 20,      /* bytes of stdin in one turn */
     TURN_OUTPUT = 1 << 20,    /* bytes for stdout made in one turn, at most one event more */
     COMPACT_OUTPUT = 1 << 20, /* written bytes kept in front of the waiting ones */
+    KEEP_OUTPUT = 4 << 20,    /* a larger buffer is given back when it is empty */
 };
 
 struct loop {
@@ -100,7 +101,7 @@ static void write_output(struct loop *loop)
     }
     if (loop->written == loop->output.len) {
         loop->output.len = loop->written = 0;
-        if (loop->output.cap > 4 * COMPACT_OUTPUT)
+        if (loop->output.cap > KEEP_OUTPUT)
             smx_buffer_fini(&loop->output);
     } else if (loop->written > COMPACT_OUTPUT && loop->written > loop->output.len / 2) {
         smx_buffer_drop(&loop->output, loop->written);
