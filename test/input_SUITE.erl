@@ -143,7 +143,7 @@ oversized_frames_are_answered_by_their_head(Config) ->
         end
      || _ <- lists:seq(1, 5)
     ],
-    ?assert(port_by_hand:rss(port_by_hand:pid(P)) - Before < 8_000_000).
+    port_by_hand:sanitized() orelse ?assert(port_by_hand:rss(port_by_hand:pid(P)) - Before < 8_000_000).
 
 oversized_lists_are_told_as_lost(Config) ->
     P = program(Config),

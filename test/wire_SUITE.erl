@@ -102,7 +102,7 @@ message_far_over_the_limit_is_bounded(Config) ->
     Before = port_by_hand:rss(Pid),
     Size = #{<<"size">> => <<"300000000">>},
     fails(Config, execute, <<"giant">>, Size, {resource_exhausted, transport, too_large}, 15000),
-    ?assert(port_by_hand:rss(Pid) - Before < 150_000_000).
+    port_by_hand:sanitized() orelse ?assert(port_by_hand:rss(Pid) - Before < 150_000_000).
 
 claim_of_a_giant_message_ends_at_the_deadline(Config) ->
     fails(Config, both, <<"claims_giant">>, #{}, #{timeout => 300}, {deadline_exceeded, transport, deadline}, 1000).
@@ -214,7 +214,7 @@ never_ending_metadata_are_bounded(Config) ->
     Terminal = run(P, execute, <<"endless_metadata">>, #{}, #{timeout => infinity}, 10000),
     port_by_hand:fails(Terminal, resource_exhausted, transport, too_large),
     Grown = port_by_hand:rss(port_by_hand:pid(P)) - Before,
-    ?assert(Grown < 1_000_000_000),
+    port_by_hand:sanitized() orelse ?assert(Grown < 1_000_000_000),
     go_on(P, There),
     port_by_hand:send(P, {disconnect, d, <<"bad">>, now}),
     {ok, d, #{}, #{}} = port_by_hand:terminal(P, d, 1000),
@@ -244,7 +244,7 @@ gzip_bomb_is_refused(Config) ->
     Pid = port_by_hand:pid(program(Config)),
     Before = port_by_hand:rss(Pid),
     fails(Config, both, <<"bomb">>, #{}, {resource_exhausted, worker, too_large}, 1000),
-    ?assert(port_by_hand:rss(Pid) - Before < 32_000_000).
+    port_by_hand:sanitized() orelse ?assert(port_by_hand:rss(Pid) - Before < 32_000_000).
 
 wrong_gzip_is_an_error_of_the_call(Config) ->
     fails(Config, both, <<"not_gzip">>, #{}, {internal, worker, decode}, 1000).
