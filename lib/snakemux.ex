@@ -158,7 +158,7 @@ defmodule Snakemux do
   @spec stream(mux(), command(), args(), options()) :: Enumerable.t()
   def stream(mux, command, args \\ %{}, opts \\ []) do
     opts = options(opts)
-    start = fn -> :snakemux.execute_stream(mux, command, args, opts) end
+    start = fn -> :snakemux.reader(mux, command, args, opts) end
     Stream.resource(fn -> start end, &pull/1, &stop/1)
   end
 
@@ -252,21 +252,19 @@ defmodule Snakemux do
   @spec info(mux(), worker_id()) :: {:ok, map()} | {:error, Error.t()}
   def info(mux, id), do: result(:snakemux.info(mux, id))
 
-  # Each chunk taken is one more that may come.
   defp pull(:ended), do: {:halt, :ended}
   defp pull(start) when is_function(start), do: pull(start.())
 
-  defp pull(ref) do
-    case next(ref) do
-      {:chunk, chunk} -> credit(ref, 1) && {[{:ok, chunk}], ref}
-      :passive -> pull(ref)
+  defp pull(reader) do
+    case :snakemux.pull(reader) do
+      {:chunk, chunk, rest} -> {[{:ok, chunk}], rest}
       {:done, _meta} -> {:halt, :ended}
-      {:error, error} -> {[{:error, error}], :ended}
+      {:error, error} -> {[{:error, Error.exception(error)}], :ended}
     end
   end
 
   defp stop(not_running) when not_running == :ended or is_function(not_running), do: :ok
-  defp stop(ref), do: abandon(ref)
+  defp stop(reader), do: abandon(elem(reader, 0))
 
   # In Elixir the null of a worker is nil.
   defp options(opts), do: opts |> Map.new() |> Map.put_new(:null, nil)

@@ -19,7 +19,7 @@
 
 -export([start_link/1, child_spec/1, await_ready/1, await_ready/2]).
 -export([execute/2, execute/3, execute/4, execute_in_session/3, execute_in_session/4, execute_in_session/5]).
--export([stream_fold/5, stream_fold/6]).
+-export([stream_fold/5, stream_fold/6, reader/4, pull/1]).
 -export([execute_async/2, execute_async/3, execute_async/4, execute_stream/2, execute_stream/3, execute_stream/4]).
 -export([next/1, next/2, credit/2, cancel/1, abandon/1, end_session/2]).
 -export([add_worker/2, remove_worker/2, remove_worker/3, restart_worker/2, restart_workers/1, restart_workers/2]).
@@ -111,13 +111,13 @@ stream_fold(Mux, Command, Args, Fun, Acc) -> stream_fold(Mux, Command, Args, Fun
 -spec stream_fold(mux(), snakemux_proto:command(), snakemux_proto:args(), fold(), term(), options()) ->
     {ok, term()} | {error, snakemux_proto:error(), term()}.
 stream_fold(Mux, Command, Args, Fun, Acc, Options) ->
-    fold(execute_stream(Mux, Command, Args, Options), Fun, Acc).
+    fold(reader(Mux, Command, Args, Options), Fun, Acc).
 
-fold(Ref, Fun, Acc) ->
-    case pull(Ref) of
-        {chunk, Chunk} ->
+fold({Ref, _, _} = Reader, Fun, Acc) ->
+    case pull(Reader) of
+        {chunk, Chunk, Rest} ->
             try Fun(Chunk, Acc) of
-                {cont, Next} -> fold(Ref, Fun, Next);
+                {cont, Next} -> fold(Rest, Fun, Next);
                 {halt, Last} -> abandon(Ref), {ok, Last}
             catch
                 Class:Reason:Stack -> abandon(Ref), erlang:raise(Class, Reason, Stack)
@@ -126,11 +126,27 @@ fold(Ref, Fun, Acc) ->
         {error, Error} -> {error, Error, Acc}
     end.
 
-%% The next chunk or the end; each chunk taken is one more that may come.
-pull(Ref) ->
+%% A stream as its one consumer reads it: the call, after how many chunks it gives credit again, how many it took since.
+-type reader() :: {ref(), pos_integer() | infinity, non_neg_integer()}.
+
+%% @private
+%% Starts a stream to be read by pull/1. Credit comes back by halves of the window: a message each would cost more than
+%% the chunk.
+-spec reader(mux(), snakemux_proto:command(), snakemux_proto:args(), options()) -> reader().
+reader(Mux, Command, Args, Options0) ->
+    Options = snakemux_options:call(Options0),
+    Step = case maps:get(credit, Options, 16) of infinity -> infinity; Credit -> max(1, Credit div 2) end,
+    {call(Mux, execute_stream, Command, Args, Options), Step, 0}.
+
+%% @private
+%% The next chunk, or the end.
+-spec pull(reader()) ->
+    {chunk, snakemux_proto:result(), reader()} | {done, snakemux_proto:meta()} | error().
+pull({Ref, Step, Taken} = Reader) ->
     case next(Ref, infinity) of
-        passive -> pull(Ref);
-        {chunk, _} = Chunk -> credit(Ref, 1), Chunk;
+        passive -> pull(Reader);
+        {chunk, Chunk} when Taken + 1 >= Step -> credit(Ref, Taken + 1), {chunk, Chunk, {Ref, Step, 0}};
+        {chunk, Chunk} -> {chunk, Chunk, {Ref, Step, Taken + 1}};
         End -> End
     end.
 
