@@ -11,7 +11,6 @@
 #include "bridge.h"
 #include "completion.h"
 #include "frame.h"
-#include "front_ei.h"
 #include "waker.h"
 
 enum {
@@ -29,7 +28,7 @@ struct loop {
     struct smx_buffer output;
     size_t written; /* bytes of output that are out already */
     bool blocked;   /* the waker tells when stdout can be written again */
-    struct smx_front_ei front;
+    const struct smx_front *front;
     struct smx_bridge bridge;
     int in;
     int out;
@@ -44,6 +43,8 @@ static void stop(struct loop *loop)
         return;
     loop->stopping = true;
     loop->stop_at_ms = smx_now_ms() + FLUSH_MS;
+    if (loop->front->stop)
+        loop->front->stop(loop->front->self);
     smx_bridge_stop(&loop->bridge);
 }
 
@@ -52,7 +53,7 @@ static void read_frames(struct loop *loop)
     struct smx_span frame;
     enum smx_frame_kind kind;
     while ((kind = smx_frame_reader_next(&loop->reader, &frame)) != SMX_FRAME_NONE)
-        smx_front_ei_frame(&loop->front, frame, kind == SMX_FRAME_HEAD, loop->reader.max_frame);
+        loop->front->frame(loop->front->self, frame, kind, loop->reader.max_frame);
 }
 
 static void read_input(struct loop *loop)
@@ -80,7 +81,7 @@ static void read_input(struct loop *loop)
 
 static void write_output(struct loop *loop)
 {
-    smx_front_ei_flush(&loop->front);
+    loop->front->flush(loop->front->self);
     while (!loop->blocked && loop->written < loop->output.len) {
         if (loop->deaf) {
             loop->written = loop->output.len;
@@ -116,6 +117,8 @@ static void on_wake(void *owner, bool ok)
         loop->blocked = false;
     if (what & SMX_WAKE_STOP)
         stop(loop);
+    if ((what & SMX_WAKE_HANGUP) && !loop->stopping)
+        loop->front->hangup(loop->front->self);
     if (what & SMX_WAKE_READABLE)
         read_input(loop);
 }
@@ -186,20 +189,25 @@ static void set_nonblocking(int fd)
         fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
-int smx_loop_run(const struct smx_limits *limits, int in, int out)
+int smx_loop_run(const struct smx_limits *limits, const struct smx_front *front, int in, int out)
 {
-    struct loop loop = {.in = in, .out = out};
+    struct loop loop = {.front = front, .in = in, .out = out};
     loop.wake = (struct smx_completion){on_wake, &loop};
     set_nonblocking(in);
     set_nonblocking(out);
     grpc_init();
     loop.queue = grpc_completion_queue_create_for_next(NULL);
     smx_frame_reader_init(&loop.reader, limits->max_frame);
-    smx_front_ei_init(&loop.front, (struct smx_handler){smx_bridge_handle, smx_bridge_is_live, &loop.bridge},
-                      &loop.output);
+    loop.reader.tail_size = front->tail_size;
     smx_bridge_init(&loop.bridge, limits, loop.queue, grpc_version_string(),
-                    (struct smx_sink){smx_front_ei_emit, &loop.front});
+                    (struct smx_sink){front->emit, front->self});
     loop.waker = smx_waker_new(loop.queue, in, out, &loop.wake);
+    front->start(front->self, &(struct smx_stage){
+                                  .handler = {smx_bridge_handle, smx_bridge_is_live, &loop.bridge},
+                                  .out = &loop.output,
+                                  .timers = &loop.bridge.timers,
+                                  .waker = loop.waker,
+                              });
     smx_bridge_hello(&loop.bridge);
     write_output(&loop);
     while (!is_over(&loop))

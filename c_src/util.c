@@ -1,6 +1,7 @@
 /* Owns nothing; knows the C library only. */
 #include "util.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -58,9 +59,22 @@ static size_t utf8_sequence(const uint8_t *at, size_t left)
     return len;
 }
 
+/* Eight bytes of ASCII without NUL: most text is. */
+static bool is_plain_word(const uint8_t *at)
+{
+    const uint64_t ones = 0x0101010101010101, tops = 0x8080808080808080;
+    uint64_t word;
+    memcpy(&word, at, sizeof(word));
+    return ((word | (word - ones)) & tops) == 0;
+}
+
 bool smx_utf8_valid(struct smx_span span, bool allow_nul)
 {
     for (size_t at = 0; at < span.len;) {
+        if (span.len - at >= sizeof(uint64_t) && is_plain_word(span.data + at)) {
+            at += sizeof(uint64_t);
+            continue;
+        }
         size_t len = utf8_sequence(span.data + at, span.len - at);
         if (len == 0 || (!allow_nul && span.data[at] == 0))
             return false;
@@ -137,6 +151,25 @@ void smx_buffer_drop(struct smx_buffer *buffer, size_t len)
 struct smx_span smx_buffer_span(const struct smx_buffer *buffer)
 {
     return (struct smx_span){buffer->data, buffer->len};
+}
+
+bool smx_size_parse(const char *text, size_t *size)
+{
+    static const struct {
+        const char *suffix;
+        size_t factor;
+    } units[] = {{"", 1}, {"KiB", 1024}, {"MiB", 1048576}, {"GiB", 1073741824}};
+    char *end;
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        if (end == text || text[0] == '-' || errno != 0 || strcmp(end, units[i].suffix) != 0 || number == 0 ||
+            number > SIZE_MAX / 2 / units[i].factor)
+            continue;
+        *size = (size_t)number * units[i].factor;
+        return true;
+    }
+    return false;
 }
 
 int64_t smx_now_us(void)

@@ -132,3 +132,8 @@ void smx_waker_want_write(struct smx_waker *waker)
 {
     watch(waker, EPOLL_CTL_MOD, waker->out, EPOLLOUT | EPOLLONESHOT, SMX_WAKE_WRITABLE);
 }
+
+void smx_waker_watch_end(struct smx_waker *waker, int pipe)
+{
+    watch(waker, EPOLL_CTL_ADD, pipe, EPOLLONESHOT, SMX_WAKE_HANGUP); /* its error comes without being asked for */
+}

@@ -14,6 +14,7 @@ enum {
     SMX_WAKE_READABLE = 1,
     SMX_WAKE_WRITABLE = 2,
     SMX_WAKE_STOP = 4, /* SIGTERM or SIGINT */
+    SMX_WAKE_HANGUP = 16,
 };
 
 /*
@@ -28,5 +29,8 @@ int smx_waker_take(struct smx_waker *waker);
 /* Asks, once, to be woken when stdin can be read, when stdout can be written. */
 void smx_waker_want_read(struct smx_waker *waker);
 void smx_waker_want_write(struct smx_waker *waker);
+
+/* Says, once, when nobody reads from the other end of this pipe any more. Closing it ends the watch. */
+void smx_waker_watch_end(struct smx_waker *waker, int pipe);
 
 #endif
