@@ -17,8 +17,8 @@ program: ## build the port program and put the Python library beside it, in priv
 	@$(MAKE) -s -C c_src
 	@$(MAKE) -s -C python install-priv PRIV_DIR=$(CURDIR)/priv
 
-demo: setup program ## two Python workers, streams, a stopped consumer, a killed worker: half a minute
-	@scripts/demo
+demo: setup ## two Python workers, streams, a stopped consumer, a killed worker: half a minute
+	@mix do compile, run examples/demo/demo.exs
 
 test: setup program test-c test-erlang test-elixir test-python ## all tests
 	@echo "make test: all passed"
@@ -53,7 +53,7 @@ bench: setup program ## calls/s and latency beside a bare gRPC C core client
 clean: ## remove what was built
 	rm -rf _build priv
 
-quickstart: setup program ## the code of the README
-	@mix run --no-start examples/quickstart/quickstart.exs
+quickstart: setup ## the code of the README
+	@mix do compile, run --no-start examples/quickstart/quickstart.exs
 
 .PHONY: all help setup program quickstart demo test test-c test-erlang test-elixir test-python check check-headers asan fuzz bench clean

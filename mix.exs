@@ -7,15 +7,30 @@ defmodule Mix.Tasks.Compile.Snakemux do
   """
   use Mix.Task.Compiler
 
+  @needs "On Debian it needs: build-essential erlang-dev libgrpc-dev libprotobuf-c-dev protobuf-c-compiler " <>
+           "protobuf-compiler libmsgpack-dev libyajl-dev zlib1g-dev"
+
   # A make above us must not hand us its job server or its variables.
   @env for name <- ~w(MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES), do: {name, nil}
 
   @impl true
   def run(_args) do
     priv = Path.join(Mix.Project.app_path(), "priv")
-    # The source tree's priv/ may have gone, and left a link to nothing.
-    if not File.dir?(priv), do: File.rm(priv)
-    File.mkdir_p!(priv)
+
+    cond do
+      # Only a link: Mix would copy a priv/ of the source tree over a directory of the build's own.
+      File.dir?("priv") and match?({:error, _}, File.read_link(priv)) ->
+        File.rm_rf!(priv)
+        Mix.Project.build_structure()
+
+      # The priv/ of the source tree has gone, and left a link to nothing.
+      not File.dir?(priv) ->
+        File.rm(priv)
+        File.mkdir_p!(priv)
+
+      true ->
+        :ok
+    end
 
     make("c_src", ["-j#{System.schedulers_online()}", "PRIV_DIR=#{priv}", "BUILD_DIR=#{build_dir()}"])
     make("python", ["install-priv", "PRIV_DIR=#{priv}"])
@@ -36,15 +51,12 @@ defmodule Mix.Tasks.Compile.Snakemux do
 
   defp make(dir, args) do
     make = System.get_env("MAKE") || "make"
-
-    path =
-      System.find_executable(make) || Mix.raise("snakemux is built with make, and there is no #{make} on the PATH")
-
+    path = System.find_executable(make) || Mix.raise("snakemux is built with make: no #{make} on the PATH. #{@needs}")
     options = [env: @env, stderr_to_stdout: true, into: IO.stream(:stdio, :line)]
 
     case System.cmd(path, ["-s", "-C", dir | args], options) do
       {_, 0} -> :ok
-      {_, status} -> Mix.raise("snakemux: `make -C #{dir}` failed (exit status #{status}), see its output above")
+      {_, status} -> Mix.raise("snakemux: `make -C #{dir}` failed with status #{status}, see above. #{@needs}")
     end
   end
 end

@@ -133,8 +133,8 @@ static void on_session_expired(void *owner, struct smx_session *session)
 
 static struct smx_request *new_request(struct smx_bridge *bridge, const struct smx_command *command)
 {
-    struct smx_request *request = smx_request_new(command, &bridge->timers, &bridge->sink,
-                                                  (struct smx_request_events){on_request_ended, bridge});
+    struct smx_request *request =
+        smx_request_new(command, &bridge->timers, &bridge->sink, (struct smx_request_events){on_request_ended, bridge});
     smx_table_put(&bridge->requests, request->tag, request);
     return request;
 }
@@ -181,8 +181,8 @@ static void handle_connect(struct smx_bridge *bridge, const struct smx_command *
         smx_error_set(&why, SMX_ALREADY_EXISTS, "already_exists", "there is a worker %.*s already",
                       (int)command->worker.len, (const char *)command->worker.data);
     else
-        conn = smx_conn_new(command, &bridge->gate, &bridge->timers,
-                            (struct smx_conn_events){on_conn_changed, bridge}, &why);
+        conn = smx_conn_new(command, &bridge->gate, &bridge->timers, (struct smx_conn_events){on_conn_changed, bridge},
+                            &why);
     if (!conn) {
         emit_error(bridge, command, &why);
         return;

@@ -4,7 +4,6 @@
 #include <grpc/byte_buffer.h>
 #include <grpc/grpc.h>
 #include <grpc/slice.h>
-#include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +17,8 @@ struct smx_call_wire {
     struct smx_completion closed; /* the status is here */
     size_t outstanding;           /* completions to come */
     bool has_status;
-    bool drained;    /* the worker has no more messages */
-    bool busy;       /* inside take_message or deliver: the end waits until they return */
+    bool drained; /* the worker has no more messages */
+    bool busy;    /* inside take_message or deliver: the end waits until they return */
     grpc_metadata *sending;
     size_t sending_count;
     grpc_byte_buffer *request;
@@ -30,8 +29,10 @@ struct smx_call_wire {
     size_t held_len;
     grpc_status_code status;
     grpc_slice details;
-    const char *debug;
+    int64_t deadline_ms; /* 0: none */
 };
+
+enum { DEADLINE_SLACK_MS = 50 }; /* a worker that keeps the deadline too may say so a little earlier than we */
 
 static void park(struct smx_call *call)
 {
@@ -109,7 +110,6 @@ static void free_wire(struct smx_call *call)
     grpc_metadata_array_destroy(&wire->initial);
     grpc_metadata_array_destroy(&wire->trailing);
     grpc_slice_unref(wire->details);
-    gpr_free((void *)wire->debug);
     grpc_call_unref(wire->call);
     free(wire);
     call->wire = NULL;
@@ -124,8 +124,8 @@ static void end(struct smx_call *call)
 {
     struct smx_call_wire *wire = call->wire;
     struct smx_outcome outcome = {.status = (int)wire->status, .message = span_of(&wire->details)};
-    /* The public API has no better mark of who spoke: the debug text of a status that came over the wire says so. */
-    outcome.from_worker = wire->debug && strstr(wire->debug, "eceived from peer");
+    outcome.overdue = wire->deadline_ms > 0 && smx_now_ms() >= wire->deadline_ms - DEADLINE_SLACK_MS;
+    outcome.answered = call->messages > 0;
     struct smx_pair *pairs = smx_alloc(wire->trailing.count * sizeof(*pairs));
     for (size_t i = 0; i < wire->trailing.count; i++) {
         grpc_metadata *entry = &wire->trailing.metadata[i];
@@ -177,12 +177,20 @@ static void deliver(struct smx_call *call, struct smx_reply *reply)
         arm(call);
 }
 
+/* Ends the call: its fault, just set, is the worker's. */
+static void blame_worker(struct smx_call *call)
+{
+    call->fault.origin = SMX_ORIGIN_WORKER;
+    call->fault.sent = true;
+    smx_call_cancel(call);
+}
+
 static void take_message(struct smx_call *call)
 {
     struct smx_call_wire *wire = call->wire;
     if (!smx_method_is_stream(call->method) && call->messages++ > 0) {
         smx_error_set(&call->fault, SMX_INTERNAL, "decode", "the worker sent two messages to a call that takes one");
-        smx_call_cancel(call);
+        blame_worker(call);
         return;
     }
     size_t len = grpc_byte_buffer_length(wire->message);
@@ -191,9 +199,7 @@ static void take_message(struct smx_call *call)
     grpc_byte_buffer_destroy(wire->message);
     wire->message = NULL;
     if (!readable) {
-        call->fault.origin = SMX_ORIGIN_WORKER;
-        call->fault.sent = true;
-        smx_call_cancel(call);
+        blame_worker(call);
     } else if (costs_credit(call, &reply) && call->credit == 0) {
         call->state = SMX_CALL_HOLDING;
         wire->held = reply;
@@ -258,9 +264,10 @@ static struct smx_call_wire *new_wire(struct smx_call *call, const struct smx_ca
     if (plan->gzip)
         add_metadata(wire, smx_span_of("grpc-internal-encoding-request"), smx_span_of("gzip"));
     gpr_timespec deadline = gpr_inf_future(GPR_CLOCK_MONOTONIC);
-    if (plan->timeout_ms > 0)
-        deadline =
-            gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(plan->timeout_ms, GPR_TIMESPAN));
+    if (plan->timeout_ms > 0) {
+        deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(plan->timeout_ms, GPR_TIMESPAN));
+        wire->deadline_ms = smx_now_ms() + plan->timeout_ms;
+    }
     grpc_slice path = grpc_slice_from_static_string(smx_method_path(plan->method));
     wire->call = grpc_channel_create_call(plan->channel, NULL, GRPC_PROPAGATE_DEFAULTS, call->gate->queue, path, NULL,
                                           deadline, NULL);
@@ -277,7 +284,6 @@ void smx_call_start(struct smx_call *call, struct smx_gate *gate, const struct s
     status.data.recv_status_on_client.trailing_metadata = &wire->trailing;
     status.data.recv_status_on_client.status = &wire->status;
     status.data.recv_status_on_client.status_details = &wire->details;
-    status.data.recv_status_on_client.error_string = &wire->debug;
     if (!start_batch(call, &status, 1, &wire->closed))
         smx_abort("gRPC took no batch for the status of a new call");
     /* The initial metadata are asked for at once: without them messages and even the status stay stuck. */

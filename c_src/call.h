@@ -26,12 +26,14 @@ void smx_gate_open(struct smx_gate *gate);
 struct smx_outcome {
     int status; /* gRPC's, or what a worker made up */
     struct smx_span message;
-    bool from_worker; /* the status came from the peer, not from the library */
+    bool overdue;  /* its deadline has passed */
+    bool answered; /* a message had come */
     struct smx_pairs trailing;
 };
 
 struct smx_call_events {
-    /* A message, within credit. The reply is borrowed; who wants to keep it takes its content and leaves it all zero. */
+    /* A message, within credit. The reply is borrowed; who wants to keep it takes its content and leaves it all zero.
+     */
     void (*message)(struct smx_call *call, struct smx_reply *reply);
     /* The last word, exactly once. The call may be freed in it. */
     void (*ended)(struct smx_call *call, const struct smx_outcome *outcome);
@@ -65,7 +67,7 @@ struct smx_call {
     enum smx_call_state state;
     enum smx_method method;
     uint32_t credit;
-    int64_t messages; /* chunks delivered, or 1 for an answer */
+    int64_t messages;       /* chunks delivered, or 1 for an answer */
     struct smx_error fault; /* of the worker, found here: it wins over the status */
     struct smx_gate *gate;
     struct smx_call_wire *wire; /* gRPC's part; NULL before start and after the end */

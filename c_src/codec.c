@@ -121,9 +121,9 @@ static bool transcode_value(enum smx_codec from, const struct smx_pair *pair, co
         smx_buffer_append_span(out, smx_buffer_span(&values.bytes));
     } else if (from == SMX_CODEC_LENIENT) {
         bool text = smx_utf8_valid(pair->value, true);
-        good = text || to->put_bytes;
+        good = text || to->has_bytes;
         if (good)
-            (text ? to->put_string : to->put_bytes)(out, pair->value);
+            to->put(out, &(struct smx_value){text ? SMX_VALUE_STRING : SMX_VALUE_BYTES, .span = pair->value});
     }
     if (!good)
         smx_error_set(why, SMX_INVALID_ARGUMENT, "encode", "the value \"%.*s\" can't be carried by another codec: %s",

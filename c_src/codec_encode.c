@@ -25,10 +25,12 @@ struct path {
     size_t depth; /* of the value: 1 is an argument itself */
 };
 
+enum { KEY_BINARY = 1, KEY_ATOM = 2, KEY_INTEGER = 4 };
+
 /* A key of a map as text; that of an atom or an integer is in `space`. */
 struct key {
     struct smx_span text;
-    enum { KEY_BINARY = 1, KEY_ATOM = 2, KEY_INTEGER = 4 } kind;
+    int kind;
     char space[SMX_TERM_ATOM_SIZE];
 };
 
@@ -58,23 +60,33 @@ static bool refuse(const struct encoder *encoder, const struct path *path, const
     return false;
 }
 
+static void put(struct encoder *encoder, struct smx_value value)
+{
+    encoder->writer->put(encoder->out, &value);
+}
+
+static void put_mark(struct encoder *encoder, const char *mark)
+{
+    smx_buffer_append(encoder->out, mark, strlen(mark));
+}
+
 static bool put_text(struct encoder *encoder, const struct path *path, struct smx_span value)
 {
     if (!smx_utf8_valid(value, true))
         return refuse(encoder, path, "a binary that is not valid UTF-8: wrap it in {bin, Binary}",
-                      encoder->writer->put_bytes ? "" : " (for a MessagePack worker: JSON has no bytes)");
-    encoder->writer->put_string(encoder->out, value);
+                      encoder->writer->has_bytes ? "" : " (for a MessagePack worker: JSON has no bytes)");
+    put(encoder, (struct smx_value){SMX_VALUE_STRING, .span = value});
     return true;
 }
 
 static void put_atom(struct encoder *encoder, const char *name)
 {
     if (strcmp(name, "true") == 0 || strcmp(name, "false") == 0)
-        encoder->writer->put_bool(encoder->out, name[0] == 't');
+        put(encoder, (struct smx_value){SMX_VALUE_BOOL, .boolean = name[0] == 't'});
     else if (strcmp(name, "nil") == 0 || strcmp(name, "null") == 0 || strcmp(name, "undefined") == 0)
-        encoder->writer->put_null(encoder->out);
+        put(encoder, (struct smx_value){.kind = SMX_VALUE_NULL});
     else
-        encoder->writer->put_string(encoder->out, smx_span_of(name));
+        put(encoder, (struct smx_value){SMX_VALUE_STRING, .span = smx_span_of(name)});
 }
 
 /* {bin, Binary} */
@@ -85,38 +97,38 @@ static bool put_tuple(struct encoder *encoder, const struct path *path, size_t a
     if (arity != 2 || !smx_term_get_atom(encoder->term, &encoder->at, name) || strcmp(name, "bin") != 0 ||
         !smx_term_get_binary(encoder->term, &encoder->at, &value))
         return refuse(encoder, path, "a tuple can't be sent: make it a list or a map", "");
-    if (!encoder->writer->put_bytes)
+    if (!encoder->writer->has_bytes)
         return refuse(encoder, path, "{bin, Binary} can't be sent as JSON, which has no bytes", "");
-    encoder->writer->put_bytes(encoder->out, value);
+    put(encoder, (struct smx_value){SMX_VALUE_BYTES, .span = value});
     return true;
 }
 
 /* A list of integers 0..255 arrives as bytes. */
 static void put_small_list(struct encoder *encoder, struct smx_span bytes)
 {
-    encoder->writer->open_list(encoder->out, bytes.len);
+    put(encoder, (struct smx_value){SMX_VALUE_LIST, .count = bytes.len});
     for (size_t i = 0; i < bytes.len; i++) {
         if (i > 0)
-            smx_buffer_append_span(encoder->out, smx_span_of(encoder->writer->comma));
-        encoder->writer->put_int(encoder->out, bytes.data[i]);
+            put_mark(encoder, encoder->writer->comma);
+        put(encoder, (struct smx_value){SMX_VALUE_INT, .number = bytes.data[i]});
     }
-    smx_buffer_append_span(encoder->out, smx_span_of(encoder->writer->end_list));
+    put_mark(encoder, encoder->writer->end_list);
 }
 
 static bool put_value(struct encoder *encoder, const struct path *path);
 
 static bool put_list(struct encoder *encoder, const struct path *path, size_t count)
 {
-    encoder->writer->open_list(encoder->out, count);
+    put(encoder, (struct smx_value){SMX_VALUE_LIST, .count = count});
     for (size_t i = 0; i < count; i++) {
         if (i > 0)
-            smx_buffer_append_span(encoder->out, smx_span_of(encoder->writer->comma));
+            put_mark(encoder, encoder->writer->comma);
         if (!put_value(encoder, &(struct path){path, {0}, i, path->depth + 1}))
             return false;
     }
     if (count > 0 && !smx_term_get_nil(encoder->term, &encoder->at))
         return refuse(encoder, path, "an improper list can't be sent", "");
-    smx_buffer_append_span(encoder->out, smx_span_of(encoder->writer->end_list));
+    put_mark(encoder, encoder->writer->end_list);
     return true;
 }
 
@@ -183,20 +195,20 @@ static bool put_map(struct encoder *encoder, const struct path *path, size_t cou
 {
     size_t start = encoder->at;
     int kinds = 0;
-    encoder->writer->open_map(encoder->out, count);
+    put(encoder, (struct smx_value){SMX_VALUE_MAP, .count = count});
     for (size_t i = 0; i < count; i++) {
         struct key key;
         if (i > 0)
-            smx_buffer_append_span(encoder->out, smx_span_of(encoder->writer->comma));
+            put_mark(encoder, encoder->writer->comma);
         if (!get_key(encoder, path, &key))
             return false;
-        kinds |= (int)key.kind;
-        encoder->writer->put_string(encoder->out, key.text);
-        smx_buffer_append_span(encoder->out, smx_span_of(encoder->writer->colon));
+        kinds |= key.kind;
+        put(encoder, (struct smx_value){SMX_VALUE_STRING, .span = key.text});
+        put_mark(encoder, encoder->writer->colon);
         if (!put_value(encoder, &(struct path){path, key.text, 0, path->depth + 1}))
             return false;
     }
-    smx_buffer_append_span(encoder->out, smx_span_of(encoder->writer->end_map));
+    put_mark(encoder, encoder->writer->end_map);
     return check_keys(encoder, path, start, count, kinds);
 }
 
@@ -211,7 +223,6 @@ static bool refuse_kind(const struct encoder *encoder, const struct path *path)
 /* The depth is bounded, and so is this recursion. */
 static bool put_value(struct encoder *encoder, const struct path *path)
 {
-    const struct smx_codec_writer *writer = encoder->writer;
     struct smx_span term = encoder->term;
     size_t *at = &encoder->at;
     struct smx_span bytes;
@@ -223,13 +234,15 @@ static bool put_value(struct encoder *encoder, const struct path *path)
     if (smx_term_get_binary(term, at, &bytes))
         return put_text(encoder, path, bytes);
     if (smx_term_get_int(term, at, &number))
-        writer->put_int(encoder->out, number);
+        put(encoder, (struct smx_value){SMX_VALUE_INT, .number = number});
     else if (smx_term_get_double(term, at, &fraction))
-        writer->put_double(encoder->out, fraction);
+        put(encoder, (struct smx_value){SMX_VALUE_DOUBLE, .fraction = fraction});
     else if (smx_term_get_atom(term, at, name))
         put_atom(encoder, name);
     else if (smx_term_get_uint(term, at, &large))
-        writer->put_uint(encoder->out, large);
+        put(encoder, (struct smx_value){SMX_VALUE_UINT, .large = large});
+    else if (smx_term_get_tuple(term, at, &count))
+        return put_tuple(encoder, path, count);
     else if (path->depth > SMX_MAX_DEPTH)
         return refuse(encoder, path, "it is nested deeper than 64 levels", "");
     else if (smx_term_get_bytes(term, at, &bytes))
@@ -238,16 +251,16 @@ static bool put_value(struct encoder *encoder, const struct path *path)
         return put_list(encoder, path, count);
     else if (smx_term_get_map(term, at, &count))
         return put_map(encoder, path, count);
-    else if (smx_term_get_tuple(term, at, &count))
-        return put_tuple(encoder, path, count);
     else
         return refuse_kind(encoder, path);
     return true;
 }
 
 /* Raw: keys and values are binaries, and stay where they are. */
-static bool take_raw(struct encoder *encoder, const struct path *path, struct smx_span *value)
+static bool take_raw(struct encoder *encoder, const struct path *path, int kind, struct smx_span *value)
 {
+    if (kind != KEY_BINARY)
+        return refuse(encoder, path, "with codec raw the name of an argument is a binary", "");
     if (smx_term_get_binary(encoder->term, &encoder->at, value))
         return true;
     return refuse(encoder, path, "codec raw takes binaries (codec terms takes terms), not ",
@@ -262,11 +275,11 @@ static bool put_argument(struct encoder *encoder, struct smx_pair *pair, int *ki
         return false;
     if (memchr(key.text.data, 0, key.text.len))
         return refuse(encoder, NULL, "the name of an argument has a NUL in it", "");
-    *kinds |= (int)key.kind;
+    *kinds |= key.kind;
     pair->key = key.text;
     struct path path = {NULL, key.text, 0, 1};
     if (!encoder->writer)
-        return take_raw(encoder, &path, &pair->value);
+        return take_raw(encoder, &path, key.kind, &pair->value);
     if (key.kind != KEY_BINARY) {
         smx_buffer_append_span(encoder->out, key.text);
         pair->key.data = NULL;

@@ -78,7 +78,7 @@ static bool read_double(struct reader *reader, size_t width)
     return true;
 }
 
-static bool read_bytes(struct reader *reader, uint64_t len, bool text)
+static bool take_bytes(struct reader *reader, uint64_t len, bool text)
 {
     if (reader->bytes.len - reader->at < len)
         return fail(reader, "it is truncated");
@@ -90,11 +90,22 @@ static bool read_bytes(struct reader *reader, uint64_t len, bool text)
     return true;
 }
 
-/* A string or bytes whose length has `width` bytes. */
-static bool read_sized(struct reader *reader, size_t width, bool text)
+static bool read_string(struct reader *reader, size_t width)
 {
     uint64_t len;
-    return take(reader, width, &len) && read_bytes(reader, len, text);
+    return take(reader, width, &len) && take_bytes(reader, len, true);
+}
+
+static bool read_bytes(struct reader *reader, size_t width)
+{
+    uint64_t len;
+    return take(reader, width, &len) && take_bytes(reader, len, false);
+}
+
+static bool refuse_format(struct reader *reader, size_t width)
+{
+    (void)width;
+    return fail(reader, "0xc1 is not MessagePack");
 }
 
 /* An extension; a fixed one has no length, so `width` is 0. */
@@ -142,59 +153,44 @@ static bool read_map(struct reader *reader, uint64_t count)
     return true;
 }
 
-static bool read_counted(struct reader *reader, size_t width, bool (*read)(struct reader *reader, uint64_t count))
+static bool read_null(struct reader *reader, size_t width)
 {
-    uint64_t count;
-    return take(reader, width, &count) && read(reader, count);
+    (void)width;
+    smx_build_null(reader->build);
+    return true;
 }
 
-/* What the first byte doesn't say in its own bits. */
-static bool read_typed(struct reader *reader, uint8_t type)
+static bool read_bool(struct reader *reader, size_t value)
 {
-    switch (type) {
-    case 0xc0:
-        smx_build_null(reader->build);
-        return true;
-    case 0xc2:
-    case 0xc3:
-        smx_build_bool(reader->build, type == 0xc3);
-        return true;
-    case 0xc4:
-    case 0xc5:
-    case 0xc6:
-        return read_sized(reader, (size_t)1 << (type - 0xc4), false);
-    case 0xc7:
-    case 0xc8:
-    case 0xc9:
-        return refuse_extension(reader, (size_t)1 << (type - 0xc7));
-    case 0xca:
-        return read_double(reader, sizeof(float));
-    case 0xcb:
-        return read_double(reader, sizeof(double));
-    case 0xcc:
-    case 0xcd:
-    case 0xce:
-    case 0xcf:
-        return read_uint(reader, (size_t)1 << (type - 0xcc));
-    case 0xd0:
-    case 0xd1:
-    case 0xd2:
-    case 0xd3:
-        return read_int(reader, (size_t)1 << (type - 0xd0));
-    case 0xd9:
-    case 0xda:
-    case 0xdb:
-        return read_sized(reader, (size_t)1 << (type - 0xd9), true);
-    case 0xdc:
-    case 0xdd:
-        return read_counted(reader, (size_t)2 << (type - 0xdc), read_list);
-    case 0xde:
-    case 0xdf:
-        return read_counted(reader, (size_t)2 << (type - 0xde), read_map);
-    default: /* 0xd4..0xd8, and 0xc1 */
-        return type == 0xc1 ? fail(reader, "0xc1 is not MessagePack") : refuse_extension(reader, 0);
-    }
+    smx_build_bool(reader->build, value != 0);
+    return true;
 }
+
+static bool read_sized_list(struct reader *reader, size_t width)
+{
+    uint64_t count;
+    return take(reader, width, &count) && read_list(reader, count);
+}
+
+static bool read_sized_map(struct reader *reader, size_t width)
+{
+    uint64_t count;
+    return take(reader, width, &count) && read_map(reader, count);
+}
+
+/* The formats 0xc0..0xdf: what reads them, and the width of the number behind the first byte. */
+static const struct {
+    bool (*read)(struct reader *reader, size_t width);
+    size_t width;
+} formats[32] = {
+    {read_null, 0},        {refuse_format, 0},    {read_bool, 0},        {read_bool, 1},        {read_bytes, 1},
+    {read_bytes, 2},       {read_bytes, 4},       {refuse_extension, 1}, {refuse_extension, 2}, {refuse_extension, 4},
+    {read_double, 4},      {read_double, 8},      {read_uint, 1},        {read_uint, 2},        {read_uint, 4},
+    {read_uint, 8},        {read_int, 1},         {read_int, 2},         {read_int, 4},         {read_int, 8},
+    {refuse_extension, 0}, {refuse_extension, 0}, {refuse_extension, 0}, {refuse_extension, 0}, {refuse_extension, 0},
+    {read_string, 1},      {read_string, 2},      {read_string, 4},      {read_sized_list, 2},  {read_sized_list, 4},
+    {read_sized_map, 2},   {read_sized_map, 4},
+};
 
 static bool read_value(struct reader *reader)
 {
@@ -214,8 +210,8 @@ static bool read_value(struct reader *reader)
     if (first < 0xa0)
         return read_list(reader, first & 0x0f);
     if (first < 0xc0)
-        return read_bytes(reader, first & 0x1f, true);
-    return read_typed(reader, (uint8_t)first);
+        return take_bytes(reader, first & 0x1f, true);
+    return formats[first - 0xc0].read(reader, formats[first - 0xc0].width);
 }
 
 bool smx_codec_msgpack_read(struct smx_span bytes, struct smx_build *build, char fault[SMX_CODEC_FAULT_SIZE])
@@ -232,80 +228,43 @@ static int append(void *out, const char *data, size_t len)
     return 0;
 }
 
-static msgpack_packer packer_of(struct smx_buffer *out)
+static void put(struct smx_buffer *out, const struct smx_value *value)
 {
-    return (msgpack_packer){.data = out, .callback = append};
-}
-
-static void put_null(struct smx_buffer *out)
-{
-    msgpack_packer packer = packer_of(out);
-    msgpack_pack_nil(&packer);
-}
-
-static void put_bool(struct smx_buffer *out, bool value)
-{
-    msgpack_packer packer = packer_of(out);
-    if (value)
-        msgpack_pack_true(&packer);
-    else
-        msgpack_pack_false(&packer);
-}
-
-static void put_int(struct smx_buffer *out, int64_t value)
-{
-    msgpack_packer packer = packer_of(out);
-    msgpack_pack_int64(&packer, value);
-}
-
-static void put_uint(struct smx_buffer *out, uint64_t value)
-{
-    msgpack_packer packer = packer_of(out);
-    msgpack_pack_uint64(&packer, value);
-}
-
-static void put_double(struct smx_buffer *out, double value)
-{
-    msgpack_packer packer = packer_of(out);
-    msgpack_pack_double(&packer, value);
-}
-
-static void put_string(struct smx_buffer *out, struct smx_span value)
-{
-    msgpack_packer packer = packer_of(out);
-    msgpack_pack_str(&packer, value.len);
-    smx_buffer_append_span(out, value);
-}
-
-static void put_bytes(struct smx_buffer *out, struct smx_span value)
-{
-    msgpack_packer packer = packer_of(out);
-    msgpack_pack_bin(&packer, value.len);
-    smx_buffer_append_span(out, value);
-}
-
-static void open_list(struct smx_buffer *out, size_t count)
-{
-    msgpack_packer packer = packer_of(out);
-    msgpack_pack_array(&packer, count);
-}
-
-static void open_map(struct smx_buffer *out, size_t count)
-{
-    msgpack_packer packer = packer_of(out);
-    msgpack_pack_map(&packer, count);
+    msgpack_packer packer = {.data = out, .callback = append};
+    switch (value->kind) {
+    case SMX_VALUE_NULL:
+        msgpack_pack_nil(&packer);
+        break;
+    case SMX_VALUE_BOOL:
+        (value->boolean ? msgpack_pack_true : msgpack_pack_false)(&packer);
+        break;
+    case SMX_VALUE_INT:
+        msgpack_pack_int64(&packer, value->number);
+        break;
+    case SMX_VALUE_UINT:
+        msgpack_pack_uint64(&packer, value->large);
+        break;
+    case SMX_VALUE_DOUBLE:
+        msgpack_pack_double(&packer, value->fraction);
+        break;
+    case SMX_VALUE_STRING:
+        msgpack_pack_str_with_body(&packer, value->span.data, value->span.len);
+        break;
+    case SMX_VALUE_BYTES:
+        msgpack_pack_bin_with_body(&packer, value->span.data, value->span.len);
+        break;
+    case SMX_VALUE_LIST:
+        msgpack_pack_array(&packer, value->count);
+        break;
+    case SMX_VALUE_MAP:
+        msgpack_pack_map(&packer, value->count);
+        break;
+    }
 }
 
 const struct smx_codec_writer smx_codec_msgpack_writer = {
-    .put_null = put_null,
-    .put_bool = put_bool,
-    .put_int = put_int,
-    .put_uint = put_uint,
-    .put_double = put_double,
-    .put_string = put_string,
-    .put_bytes = put_bytes,
-    .open_list = open_list,
-    .open_map = open_map,
+    .put = put,
+    .has_bytes = true,
     .comma = "",
     .colon = "",
     .end_list = "",

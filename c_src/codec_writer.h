@@ -6,16 +6,31 @@
 
 enum { SMX_CODEC_FAULT_SIZE = 128 }; /* of the text that says why a value can't be read */
 
+struct smx_value {
+    enum {
+        SMX_VALUE_NULL,
+        SMX_VALUE_BOOL,
+        SMX_VALUE_INT,
+        SMX_VALUE_UINT,
+        SMX_VALUE_DOUBLE,
+        SMX_VALUE_STRING, /* valid UTF-8 */
+        SMX_VALUE_BYTES,
+        SMX_VALUE_LIST, /* its head: `count` elements follow */
+        SMX_VALUE_MAP,  /* its head: `count` pairs follow, the keys strings */
+    } kind;
+    union {
+        bool boolean;
+        int64_t number;
+        uint64_t large;
+        double fraction;
+        struct smx_span span;
+        size_t count;
+    };
+};
+
 struct smx_codec_writer {
-    void (*put_null)(struct smx_buffer *out);
-    void (*put_bool)(struct smx_buffer *out, bool value);
-    void (*put_int)(struct smx_buffer *out, int64_t value);
-    void (*put_uint)(struct smx_buffer *out, uint64_t value);
-    void (*put_double)(struct smx_buffer *out, double value);
-    void (*put_string)(struct smx_buffer *out, struct smx_span value); /* valid UTF-8 */
-    void (*put_bytes)(struct smx_buffer *out, struct smx_span value);  /* NULL: the format has none */
-    void (*open_list)(struct smx_buffer *out, size_t count);
-    void (*open_map)(struct smx_buffer *out, size_t count);
+    void (*put)(struct smx_buffer *out, const struct smx_value *value);
+    bool has_bytes;    /* else SMX_VALUE_BYTES is never put */
     const char *comma; /* between elements, and between pairs */
     const char *colon; /* between key and value */
     const char *end_list;

@@ -23,18 +23,12 @@ struct smx_command_reader {
 };
 
 /*
- * Reads the message that starts at `at` of `frame`, ends with it, and was accepted by smx_term_check. The command borrows from
- * `frame` and from the reader. With WRONG and LOST, reader->error says why.
+ * Reads the message that starts at `at` of `frame`, ends with it, and was accepted by smx_term_check. The command
+ * borrows from `frame` and from the reader. With WRONG and LOST, reader->error says why.
  */
 enum smx_command_kind smx_command_read(struct smx_command_reader *reader, struct smx_span frame, size_t at);
 /* The head of a message that can't be read as a whole (cut, broken, too deep): finds its tag. WRONG or LOST. */
 enum smx_command_kind smx_command_read_head(struct smx_command_reader *reader, struct smx_span frame, size_t at);
 void smx_command_reader_fini(struct smx_command_reader *reader);
-
-/*
- * A copy of an execute command that outlives its frame: one block of memory, to be freed with free(). The spans and
- * the metadata point into it.
- */
-struct smx_command *smx_command_keep(const struct smx_command *command);
 
 #endif

@@ -1,4 +1,4 @@
-/* What the completion queue hands back: every gRPC tag of this program points to one of these, embedded in its owner. */
+/* What the completion queue hands back: every gRPC tag of this program points to one, embedded in its owner. */
 #ifndef SMX_COMPLETION_H
 #define SMX_COMPLETION_H
 

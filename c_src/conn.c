@@ -11,8 +11,8 @@
 #include "channel.h"
 
 enum {
-    LOST_GRACE_MS = 1000,  /* a worker that comes back within it is not even reported as unreachable */
-    RETRY_LOOK_MS = 1000,  /* while it is unresponsive */
+    LOST_GRACE_MS = 1000, /* a worker that comes back within it is not even reported as unreachable */
+    RETRY_LOOK_MS = 1000, /* while it is unresponsive */
     START_TOLERANCE_MS = 1000,
     END_SESSION_TIMEOUT_MS = 5000,
 };
@@ -176,11 +176,14 @@ static void judge(struct smx_conn *conn)
     if (conn->looking > 0 || !conn->connected)
         return;
     int status = conn->health_status;
-    if (status == SMX_UNAVAILABLE || status == SMX_CANCELLED) {
+    bool doubtful = status == SMX_UNAVAILABLE || status == SMX_CANCELLED;
+    if (doubtful && !conn->in_doubt) {
         /* Of a connection that was lost meanwhile, most likely; if not, the next look tells. */
+        conn->in_doubt = true;
         look_in(conn, RETRY_LOOK_MS / 10);
         return;
     }
+    conn->in_doubt = false;
     if (status == SMX_UNIMPLEMENTED)
         take_start(conn, 0);
     if (status == SMX_UNIMPLEMENTED || (status == SMX_OK && conn->healthy)) {
@@ -221,7 +224,11 @@ static void on_health_end(struct smx_call *call, const struct smx_outcome *outco
 {
     struct smx_conn *conn = call->owner;
     conn->looking--;
-    conn->health_status = call->messages == 0 && outcome->status == SMX_OK ? SMX_INTERNAL : outcome->status;
+    conn->health_status = outcome->status;
+    if (call->fault.code != SMX_OK)
+        conn->health_status = (int)call->fault.code; /* what it said can't be read, and so the call was cancelled */
+    else if (call->messages == 0 && outcome->status == SMX_OK)
+        conn->health_status = SMX_INTERNAL;
     judge(conn);
 }
 
@@ -329,8 +336,7 @@ void smx_conn_close(struct smx_conn *conn)
 
 bool smx_conn_reap(struct smx_conn *conn)
 {
-    if (conn->state != SMX_CONN_GONE || conn->watching || conn->looking > 0 || conn->telling > 0 ||
-        conn->requests > 0)
+    if (conn->state != SMX_CONN_GONE || conn->watching || conn->looking > 0 || conn->telling > 0 || conn->requests > 0)
         return false;
     smx_call_fini(&conn->info);
     smx_call_fini(&conn->health);

@@ -66,13 +66,14 @@ struct smx_conn {
     struct smx_timer probe; /* the next look at its health */
     struct smx_call health;
     struct smx_call info;
-    bool fresh;        /* connected, and its life not yet identified */
-    uint32_t looking;  /* RPCs running: health, info */
-    uint32_t telling;  /* RPCs running: end_session */
+    bool fresh;       /* connected, and its life not yet identified */
+    uint32_t looking; /* RPCs running: health, info */
+    uint32_t telling; /* RPCs running: end_session */
     bool info_known;
     int health_status; /* gRPC's, of the last look */
     bool healthy;
-    struct smx_conn *next;         /* in the pool's list */
+    bool in_doubt;                  /* the last look failed as of a lost connection */
+    struct smx_conn *next;          /* in the pool's list */
     struct smx_request *queue_head; /* the pool's: calls that only this worker may take */
     struct smx_request *queue_tail;
     size_t queue_count;

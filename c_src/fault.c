@@ -1,6 +1,8 @@
 /* Owns nothing; knows statuses and the workers' error metadata, not requests. */
 #include "fault.h"
 
+#include <string.h>
+
 #include "codec.h"
 
 void smx_fault_by_worker(struct smx_error *fault, struct smx_span text)
@@ -18,19 +20,61 @@ void smx_fault_by_worker(struct smx_error *fault, struct smx_span text)
         smx_buffer_printf(&fault->message, "the worker said success = false, and nothing more");
 }
 
-static const char *reason_of(const struct smx_outcome *outcome)
+/*
+ * The library gives a call that it ends itself a status that looks like a worker's, and the public API has no mark
+ * of who spoke; its words have. A worker that says the same ones is taken for the transport, which does no harm.
+ */
+static const struct {
+    const char *text; /* how the message starts */
+    const char *reason;
+    bool unsent; /* it provably never reached a handler */
+} library_words[] = {
+    {"CANCELLED", "cancelled", false},
+    {"Cancelled", "cancelled", false},
+    {"Received message larger than max", "too_large", false},
+    {"Sent message larger than max", "too_large", true},
+    {"Received RST_STREAM with error code 7", "transport", true}, /* REFUSED_STREAM: not processed, HTTP/2 says */
+    {"Received RST_STREAM", "transport", false},
+    {"RST_STREAM", "transport", false},
+    {"Received http2 header with status", "transport", false},
+    {"No status received", "transport", false},
+    {"Stream removed", "transport", false},
+    {"frame of size", "transport", false}, /* more than the flow-control window allows */
+    {"received initial metadata size exceeds", "transport", false},
+    {"received trailing metadata size exceeds", "transport", false},
+    {"failed to connect to all addresses", "worker_down", true},
+    {"connections to all backends failing", "worker_down", true},
+    {"empty address list", "worker_down", true},
+    {"DNS resolution failed", "worker_down", true},
+    {"GOAWAY received", "worker_down", false},
+    {"Socket closed", "worker_down", false},
+    {"Endpoint read failed", "worker_down", false},
+    {"Connection reset by peer", "worker_down", false},
+    {"Broken pipe", "worker_down", false},
+    {"keepalive watchdog timeout", "worker_down", false},
+    {"ping timeout", "worker_down", false},
+    {"Transport closed", "worker_down", false},
+    {"Channel is shutdown", "worker_down", false},
+    {"Channel Destroyed", "worker_down", false},
+};
+
+static void name_speaker(struct smx_error *fault, const struct smx_outcome *outcome)
 {
-    switch (outcome->status) {
-    case SMX_DEADLINE_EXCEEDED:
-        return "deadline";
-    case SMX_CANCELLED:
-        return outcome->from_worker ? "application" : "cancelled";
-    case SMX_RESOURCE_EXHAUSTED:
-        return outcome->from_worker ? "application" : "too_large";
-    case SMX_UNAVAILABLE:
-        return outcome->from_worker ? "application" : "worker_down";
-    default:
-        return outcome->from_worker ? "application" : "transport";
+    fault->origin = SMX_ORIGIN_WORKER;
+    fault->reason = "application";
+    if (outcome->status == SMX_DEADLINE_EXCEEDED && outcome->overdue) {
+        fault->origin = SMX_ORIGIN_TRANSPORT;
+        fault->reason = "deadline";
+        return;
+    }
+    for (size_t i = 0; i < sizeof(library_words) / sizeof(library_words[0]); i++) {
+        size_t len = strlen(library_words[i].text);
+        if (outcome->message.len < len || memcmp(outcome->message.data, library_words[i].text, len) != 0)
+            continue;
+        fault->origin = SMX_ORIGIN_TRANSPORT;
+        fault->reason = library_words[i].reason;
+        fault->sent = outcome->answered || !library_words[i].unsent;
+        return;
     }
 }
 
@@ -45,8 +89,7 @@ void smx_fault_by_status(struct smx_error *fault, const struct smx_outcome *outc
     }
     bool known = status > 0 && status <= SMX_UNAUTHENTICATED;
     fault->code = known ? (enum smx_code)status : SMX_UNKNOWN;
-    fault->origin = outcome->from_worker ? SMX_ORIGIN_WORKER : SMX_ORIGIN_TRANSPORT;
-    fault->reason = reason_of(outcome);
+    name_speaker(fault, outcome);
     smx_buffer_append_span(&fault->message, outcome->message);
     if (!known)
         smx_buffer_printf(&fault->message, " (the worker's status was %d)", status);

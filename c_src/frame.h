@@ -22,7 +22,8 @@ struct smx_frame_reader {
 
 void smx_frame_reader_init(struct smx_frame_reader *reader, size_t max_frame);
 void smx_frame_reader_fini(struct smx_frame_reader *reader);
-/* Room to read bytes into, `*len` of them (64 KiB or more, up to the rest of a large frame). Ends the life of cut frames. */
+/* Room to read bytes into, `*len` of them (64 KiB or more, up to the rest of a large frame). Ends the life of cut
+ * frames. */
 uint8_t *smx_frame_reader_space(struct smx_frame_reader *reader, size_t *len);
 void smx_frame_reader_fed(struct smx_frame_reader *reader, size_t len);
 /* The next frame without its length; borrowed until smx_frame_reader_space. */

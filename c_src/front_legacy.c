@@ -145,8 +145,7 @@ static void take_request(struct smx_front_legacy *front, enum smx_codec codec, c
     if (name.len > 0)
         smx_splice_text(codec, name, &call->name);
     if (args.len == 0) {
-        smx_splice_writer(codec)->open_map(&none, 0);
-        smx_buffer_append_span(&none, smx_span_of(smx_splice_writer(codec)->end_map));
+        smx_splice_wrap(codec, (struct smx_pairs){0}, &none);
         args = smx_buffer_span(&none);
     }
     if (codec == SMX_CODEC_MSGPACK && smx_splice_mend(args, &mended))

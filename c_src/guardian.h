@@ -9,8 +9,9 @@
  * or SIGHUP to the guardian is `stop 5000`. When CMD has ended by itself, what is left of its children gets SIGKILL.
  * The guardian ends when all of them have, so the end of its stdout means that nothing is left.
  *
- * CMD has /dev/null as stdin, no other open file descriptor, default signals, and leads a session of its own. Its output
- * comes unchanged: stdout on stdout, stderr on stderr, in one pipe (so in order) when these two are the same file.
+ * CMD has /dev/null as stdin, no other open file descriptor, default signals, and leads a session of its own. Its
+ * output comes unchanged: stdout on stdout, stderr on stderr, in one pipe (so in order) when these two are the same
+ * file.
  *
  * Outer and inner are subreapers and watch each other: whichever is killed, the other one kills all that is left.
  * What Linux can't give is written at the head of guardian.c.

@@ -17,7 +17,7 @@ struct writing {
 
 static void open_map(struct writing *writing, size_t count)
 {
-    writing->writer->open_map(writing->out, count);
+    writing->writer->put(writing->out, &(struct smx_value){SMX_VALUE_MAP, .count = count});
     writing->first = true;
 }
 
@@ -34,19 +34,24 @@ static struct writing open_frame(struct smx_buffer *out, enum smx_codec codec, s
     return writing;
 }
 
+static void put_string(struct writing *writing, struct smx_span text)
+{
+    writing->writer->put(writing->out, &(struct smx_value){SMX_VALUE_STRING, .span = text});
+}
+
 static void put_key(struct writing *writing, const char *key)
 {
     if (!writing->first)
         smx_buffer_append_span(writing->out, smx_span_of(writing->writer->comma));
     writing->first = false;
-    writing->writer->put_string(writing->out, smx_span_of(key));
+    put_string(writing, smx_span_of(key));
     smx_buffer_append_span(writing->out, smx_span_of(writing->writer->colon));
 }
 
 static void put_text(struct writing *writing, const char *key, struct smx_span value)
 {
     put_key(writing, key);
-    writing->writer->put_string(writing->out, value);
+    put_string(writing, value);
 }
 
 /* Text from elsewhere. */
@@ -62,6 +67,18 @@ static void put_ready(struct writing *writing, const char *key, struct smx_span 
 {
     put_key(writing, key);
     smx_buffer_append_span(writing->out, value);
+}
+
+static void put_double(struct writing *writing, const char *key, double value)
+{
+    put_key(writing, key);
+    writing->writer->put(writing->out, &(struct smx_value){SMX_VALUE_DOUBLE, .fraction = value});
+}
+
+static void put_uint(struct writing *writing, const char *key, uint64_t value)
+{
+    put_key(writing, key);
+    writing->writer->put(writing->out, &(struct smx_value){SMX_VALUE_UINT, .large = value});
 }
 
 static double now(void)
@@ -99,9 +116,9 @@ static struct writing open_reply(struct smx_buffer *out, const struct smx_legacy
     if (head->id.len > 0)
         smx_buffer_append_span(out, head->id);
     else
-        writing.writer->put_null(out);
+        writing.writer->put(out, &(struct smx_value){SMX_VALUE_NULL, .count = 0});
     put_key(&writing, "success");
-    writing.writer->put_bool(out, success);
+    writing.writer->put(out, &(struct smx_value){SMX_VALUE_BOOL, .boolean = success});
     return writing;
 }
 
@@ -140,8 +157,7 @@ void smx_legacy_frame_unknown(struct smx_buffer *out, const struct smx_legacy_fr
     put_text(&writing, "status", smx_span_of("error"));
     put_text(&writing, "error", smx_buffer_span(&text));
     put_ready(&writing, "supported_commands", commands);
-    put_key(&writing, "timestamp");
-    writing.writer->put_double(out, now());
+    put_double(&writing, "timestamp", now());
     close_map(&writing);
     close_frame(&writing);
     smx_buffer_fini(&text);
@@ -154,12 +170,9 @@ void smx_legacy_frame_pong(struct smx_buffer *out, const struct smx_legacy_frame
     open_map(&writing, 8);
     put_text(&writing, "status", smx_span_of("ok"));
     put_text(&writing, "bridge_type", smx_span_of("snakemux"));
-    put_key(&writing, "uptime");
-    writing.writer->put_double(out, pong->uptime);
-    put_key(&writing, "requests_handled");
-    writing.writer->put_uint(out, pong->handled);
-    put_key(&writing, "timestamp");
-    writing.writer->put_double(out, now());
+    put_double(&writing, "uptime", pong->uptime);
+    put_uint(&writing, "requests_handled", pong->handled);
+    put_double(&writing, "timestamp", now());
     put_text(&writing, "worker_state", smx_span_of(pong->worker_state));
     if (pong->worker_id.len > 0)
         put_ready(&writing, "worker_id", pong->worker_id);
@@ -177,8 +190,7 @@ void smx_legacy_frame_request(struct smx_buffer *out, enum smx_codec codec, uint
     put_key(&writing, "args");
     smx_splice_wrap(codec, args, out);
     put_text(&writing, "command", command);
-    put_key(&writing, "id");
-    writing.writer->put_uint(out, id);
+    put_uint(&writing, "id", id);
     close_frame(&writing);
 }
 

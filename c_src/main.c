@@ -49,13 +49,18 @@ static struct smx_limits parse_limits(int argc, char **argv)
         .session_ttl_ms = 3600000,
     };
     size_t ttl = 3600000;
-    size_t *const places[] = {&limits.max_frame, &limits.max_message,  &limits.max_buffered, &limits.max_queue,
-                              &limits.max_calls, &limits.max_sessions, &ttl};
+    size_t *const places[] = {&limits.max_frame,
+                              &limits.max_message,
+                              &limits.max_buffered,
+                              &limits.max_queue,
+                              &limits.max_calls,
+                              &limits.max_sessions,
+                              &ttl};
     static const struct option options[] = {
-        {"max-frame", required_argument, NULL, 0}, {"max-message", required_argument, NULL, 1},
+        {"max-frame", required_argument, NULL, 0},    {"max-message", required_argument, NULL, 1},
         {"max-buffered", required_argument, NULL, 2}, {"max-queue", required_argument, NULL, 3},
-        {"max-calls", required_argument, NULL, 4}, {"max-sessions", required_argument, NULL, 5},
-        {"session-ttl", required_argument, NULL, 6}, {0},
+        {"max-calls", required_argument, NULL, 4},    {"max-sessions", required_argument, NULL, 5},
+        {"session-ttl", required_argument, NULL, 6},  {0},
     };
     int which, index = 0;
     while ((which = getopt_long(argc, argv, "", options, &index)) != -1) {

@@ -197,7 +197,8 @@ static void read_info(const Snakepit__InfoResponse *from, struct smx_reply *repl
     reply->arrays = pairs;
     reply->capabilities = (struct smx_pairs){pairs, from->n_capabilities};
     for (size_t i = 0; i < from->n_capabilities; i++)
-        *pairs++ = (struct smx_pair){smx_span_of(from->capabilities[i]->key), smx_span_of(from->capabilities[i]->value)};
+        *pairs++ =
+            (struct smx_pair){smx_span_of(from->capabilities[i]->key), smx_span_of(from->capabilities[i]->value)};
     reply->system_info = (struct smx_pairs){pairs, from->n_system_info};
     for (size_t i = 0; i < from->n_system_info; i++)
         *pairs++ = (struct smx_pair){smx_span_of(from->system_info[i]->key), smx_span_of(from->system_info[i]->value)};

@@ -233,8 +233,9 @@ bool smx_options_read_call(struct smx_span term, size_t *at, struct smx_call_opt
 
 bool smx_options_read_timeout(struct smx_span term, size_t *at, struct smx_call_options *options, struct smx_error *why)
 {
+    void *none = NULL;
     *options = call_defaults;
-    return read_map(&(struct source){term, at, NULL, why}, call_options, 1, options);
+    return read_map(&(struct source){term, at, &none, why}, call_options, 1, options);
 }
 
 bool smx_options_read_connect(struct smx_span term, size_t *at, struct smx_connect_options *options, void **array,
@@ -252,6 +253,7 @@ bool smx_options_read_connect(struct smx_span term, size_t *at, struct smx_conne
 
 bool smx_options_read_front(struct smx_span term, size_t *at, struct smx_front_options *options, struct smx_error *why)
 {
+    void *none = NULL;
     *options = (struct smx_front_options){0};
-    return read_map(&(struct source){term, at, NULL, why}, front_options, COUNT_OF(front_options), options);
+    return read_map(&(struct source){term, at, &none, why}, front_options, COUNT_OF(front_options), options);
 }

@@ -6,9 +6,9 @@
 #include "request.h"
 
 struct smx_pool {
-    struct smx_conn *conns;    /* all that are not gone */
-    struct smx_conn *retired;  /* gone; their memory waits for the last completions */
-    struct smx_request *head;  /* the queue of calls that any worker may take; the others are in their connections */
+    struct smx_conn *conns;   /* all that are not gone */
+    struct smx_conn *retired; /* gone; their memory waits for the last completions */
+    struct smx_request *head; /* the queue of calls that any worker may take; the others are in their connections */
     struct smx_request *tail;
     size_t queued;
     size_t max_queue;

@@ -154,9 +154,9 @@ struct smx_connect_options {
     int64_t health_interval_ms; /* between two looks at Health; 0: only when it connects */
     int64_t unresponsive_after_ms;
     bool bdp_probe;
-    uint32_t stream_window;     /* bytes; 0: ours */
-    struct smx_span ca_file;    /* TLS with these roots; empty: plain */
-    struct smx_span authority;  /* empty: from the target */
+    uint32_t stream_window;    /* bytes; 0: ours */
+    struct smx_span ca_file;   /* TLS with these roots; empty: plain */
+    struct smx_span authority; /* empty: from the target */
 };
 
 /*
@@ -182,6 +182,12 @@ struct smx_command {
     uint32_t limit;   /* calls */
     int64_t drain_ms; /* disconnect; -1: now */
 };
+
+/*
+ * A copy of an execute command that outlives its frame: one block of memory, to be freed with free(). The spans and
+ * the metadata point into it.
+ */
+struct smx_command *smx_command_keep(const struct smx_command *command);
 
 /* What is known of an answer beside its values. Borrowed. */
 struct smx_meta {

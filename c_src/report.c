@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "bridge.h"
+#include "build.h"
 #include "term.h"
 
 static void put_text(struct smx_buffer *out, const char *key, struct smx_span value)
@@ -50,22 +51,16 @@ static void put_names(struct smx_buffer *out, struct smx_span names)
 
 static void put_pairs(struct smx_buffer *out, const char *key, struct smx_pairs pairs)
 {
-    struct smx_buffer body = {0};
-    size_t count = 0;
-    for (size_t i = 0; i < pairs.count; i++) {
-        bool again = false; /* a key that comes twice counts once: a map term must not repeat one */
-        for (size_t j = i + 1; j < pairs.count && !again; j++)
-            again = smx_span_equal(pairs.items[i].key, pairs.items[j].key);
-        if (again)
-            continue;
-        smx_term_put_binary(&body, pairs.items[i].key);
-        smx_term_put_binary(&body, pairs.items[i].value);
-        count++;
-    }
+    struct smx_build build = {.out = out};
     smx_term_put_atom(out, key);
-    smx_term_put_map(out, count);
-    smx_buffer_append_span(out, smx_buffer_span(&body));
-    smx_buffer_fini(&body);
+    smx_build_map(&build);
+    for (size_t i = 0; i < pairs.count; i++) {
+        smx_build_key(&build);
+        smx_build_binary(&build, pairs.items[i].key);
+        smx_build_binary(&build, pairs.items[i].value);
+    }
+    smx_build_end(&build);
+    smx_build_fini(&build);
 }
 
 void smx_report_hello(const struct smx_bridge *bridge, struct smx_buffer *out)
@@ -164,8 +159,8 @@ void smx_report_stats(const struct smx_bridge *bridge, struct smx_buffer *out)
 static void put_call(const struct smx_request *request, struct smx_buffer *out)
 {
     static const char *const states[] = {
-        [SMX_CALL_IDLE] = "queued",        [SMX_CALL_RECEIVING] = "receiving", [SMX_CALL_HOLDING] = "holding",
-        [SMX_CALL_PARKED] = "parked",      [SMX_CALL_DROPPING] = "cancelled",  [SMX_CALL_FINISHED] = "finished",
+        [SMX_CALL_IDLE] = "queued",   [SMX_CALL_RECEIVING] = "receiving", [SMX_CALL_HOLDING] = "holding",
+        [SMX_CALL_PARKED] = "parked", [SMX_CALL_DROPPING] = "cancelled",  [SMX_CALL_FINISHED] = "finished",
     };
     smx_term_put_map(out, request->conn ? 8 : 7);
     smx_term_put_atom(out, "tag");

@@ -329,8 +329,8 @@ static void start_call(struct smx_request *request, const struct smx_command *co
     for (; count < given.count; count++)
         metadata[count] = given.items[count];
     if (writing != SMX_CODEC_RAW)
-        metadata[count++] = (struct smx_pair){
-            smx_span_of("snakemux-codec"), smx_span_of(writing == SMX_CODEC_JSON ? "json" : "msgpack")};
+        metadata[count++] = (struct smx_pair){smx_span_of("snakemux-codec"),
+                                              smx_span_of(writing == SMX_CODEC_JSON ? "json" : "msgpack")};
     struct smx_call_plan plan = {
         .channel = request->conn->channel,
         .method = method_of(request),

@@ -1,7 +1,6 @@
 /* Owns the decision where a request goes, and its pin; knows nothing of the commands that brought it. */
 #include "route.h"
 
-#include "command.h"
 #include "report.h"
 
 /* Where it may go: to one worker, or to any (NULL). False: nowhere, `why` is set. */
@@ -15,8 +14,8 @@ static bool find_session_target(struct smx_bridge *bridge, const struct smx_comm
     struct smx_conn *conn = smx_pool_find(&bridge->pool, id);
     if (session && command->to == SMX_TO_SESSION_WORKER && !smx_span_equal(id, command->worker))
         return smx_error_set(why, SMX_FAILED_PRECONDITION, "session_pinned",
-                             "the session belongs to worker %.*s: end it first, or leave the worker out",
-                             (int)id.len, (const char *)id.data);
+                             "the session belongs to worker %.*s: end it first, or leave the worker out", (int)id.len,
+                             (const char *)id.data);
     if (!session && !conn)
         return smx_error_set(why, SMX_NOT_FOUND, "no_worker", "there is no worker %.*s", (int)id.len,
                              (const char *)id.data);
@@ -81,8 +80,8 @@ static void set_verdict_error(struct smx_bridge *bridge, enum smx_verdict verdic
     const char *name = (const char *)command->name.data;
     switch (verdict) {
     case SMX_VERDICT_UNIMPLEMENTED:
-        smx_error_set(why, SMX_UNIMPLEMENTED, "no_worker", "no worker takes the command %.*s; details has those there are",
-                      len, name);
+        smx_error_set(why, SMX_UNIMPLEMENTED, "no_worker",
+                      "no worker takes the command %.*s; details has those there are", len, name);
         smx_report_commands(&bridge->pool, &why->details);
         break;
     case SMX_VERDICT_NO_WORKER:

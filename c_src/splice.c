@@ -65,11 +65,11 @@ void smx_splice_wrap(enum smx_codec codec, struct smx_pairs pairs, struct smx_bu
         smx_buffer_append_span(out, pairs.items[0].value);
         return;
     }
-    writer->open_map(out, pairs.count);
+    writer->put(out, &(struct smx_value){SMX_VALUE_MAP, .count = pairs.count});
     for (size_t i = 0; i < pairs.count; i++) {
         if (i > 0)
             smx_buffer_append_span(out, smx_span_of(writer->comma));
-        writer->put_string(out, pairs.items[i].key);
+        writer->put(out, &(struct smx_value){SMX_VALUE_STRING, .span = pairs.items[i].key});
         smx_buffer_append_span(out, smx_span_of(writer->colon));
         smx_buffer_append_span(out, pairs.items[i].value);
     }

@@ -1,6 +1,7 @@
 /* Owns the walk over MessagePack; knows nothing of what its values mean. */
 #include <string.h>
 
+#include "codec_msgpack.h"
 #include "splice.h"
 
 enum kind { KIND_OTHER, KIND_TEXT, KIND_LIST, KIND_MAP };
@@ -128,7 +129,7 @@ bool smx_splice_mend(struct smx_span value, struct smx_buffer *out)
         if (head.kind != KIND_TEXT || smx_utf8_valid(text_at(value, at, &head), true))
             continue;
         smx_buffer_append(out, value.data + copied, at - copied);
-        smx_splice_writer(SMX_CODEC_MSGPACK)->put_bytes(out, text_at(value, at, &head));
+        smx_codec_msgpack_writer.put(out, &(struct smx_value){SMX_VALUE_BYTES, .span = text_at(value, at, &head)});
         copied = at + bytes_of(&head);
     }
     if (copied > 0)

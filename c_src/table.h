@@ -1,4 +1,4 @@
-/* A hash table from bytes to pointers. The key is borrowed from the value: it must live as long as it is in the table. */
+/* A hash table from bytes to pointers. A key is borrowed from its value: it must live as long as it is in the table. */
 #ifndef SMX_TABLE_H
 #define SMX_TABLE_H
 

@@ -74,8 +74,7 @@ static void *run(void *argument)
     }
 }
 
-struct smx_waker *smx_waker_new(struct grpc_completion_queue *queue, int in, int out,
-                                struct smx_completion *completion)
+struct smx_waker *smx_waker_new(struct grpc_completion_queue *queue, int in, int out, struct smx_completion *completion)
 {
     struct smx_waker *waker = smx_alloc(sizeof(*waker));
     sigset_t signals;

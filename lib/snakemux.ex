@@ -20,6 +20,20 @@ defmodule Snakemux do
       |> Snakemux.stream!("batches", %{items: items})
       |> Enum.each(&IO.inspect/1)
 
+  ## Workers
+
+    * `{:python, options}` - a module with our Python library. `:module` (`"pkg"`, its `worker`, or `"pkg:name"`),
+      `:path` (where it is: a directory, `{:priv, app, dir}`, or a list of these), `:python` (the interpreter; else
+      `$SNAKEMUX_PYTHON`, `$VIRTUAL_ENV`, `python3`), `:threads`, `:args`, and the options of `:exec`
+    * `{:exec, argv, options}` - any command that serves gRPC where it is told: `{port}`, `{address}`, `{index}` and
+      `{id}` in `argv` and `:env` are filled in. `:count` (then ids are `id-0`, `id-1`, …), `:env` (a map),
+      `:env_inherit` (`:all`, `:none` or a list of names), `:cd`, `:on_stuck` (`:restart` or `:ignore`),
+      `:kill_unresponsive`, and the options of `:attach`
+    * `{:attach, target, options}` - a server that runs already, at `ipv4:…`, `ipv6:…`, `dns:…`, `unix:…` or
+      `unix-abstract:…`. `:id`, `:ready_timeout` (milliseconds), `:weight`, `:max_concurrent` (calls at once),
+      `:commands` (`:all` or a list), `:codec`, `:keepalive`, `:health_interval`, `:unresponsive_after`,
+      `:bdp_probe`, `:stream_window` (bytes), `:ca_file` (TLS), `:authority`
+
   ## Values
 
   Arguments are a map with atom, binary or integer keys. Strings, numbers, booleans, `nil`, lists and maps go to the
@@ -79,6 +93,11 @@ defmodule Snakemux do
 
     * `:name` - an atom, required
     * `:workers` - a list of `t:worker_spec/0`, see the head of this page
+    * `:drain_timeout` - milliseconds that running calls have to end when the instance stops. Default: 10_000
+    * `:start_concurrency` - how many workers may be starting at once. Default: 2
+    * `:program` - the path of the port program. Default: the one in our `priv`
+    * `:max_frame`, `:max_message`, `:max_buffered` (bytes), `:max_queue`, `:max_calls`, `:max_sessions` and
+      `:session_ttl` (milliseconds) - limits of the port program
 
   It returns before the workers are ready: calls wait for them, and so does `await_ready/2`.
   """
@@ -139,7 +158,8 @@ defmodule Snakemux do
   @spec stream(mux(), command(), args(), options()) :: Enumerable.t()
   def stream(mux, command, args \\ %{}, opts \\ []) do
     opts = options(opts)
-    Stream.resource(fn -> :snakemux.execute_stream(mux, command, args, opts) end, &pull/1, &stop/1)
+    start = fn -> :snakemux.execute_stream(mux, command, args, opts) end
+    Stream.resource(fn -> start end, &pull/1, &stop/1)
   end
 
   @doc "Like `stream/4`, but of plain chunks: an error raises `Snakemux.Error`."
@@ -203,13 +223,22 @@ defmodule Snakemux do
   @spec restart_worker(mux(), worker_id()) :: :ok | {:error, Error.t()}
   def restart_worker(mux, id), do: result(:snakemux.restart_worker(mux, id))
 
-  @doc "The workers: a list of maps with id, state, reason, incarnation, calls in flight, …"
+  @doc """
+  Restarts all workers: at once, or with `rolling: true` one after the other, so that no call fails.
+
+    * `:drain` - milliseconds that the calls of a worker have to end before it does. Default: 30_000
+    * `:timeout` - milliseconds to wait for each to be ready again. Default: 60_000
+  """
+  @spec restart_workers(mux(), keyword() | map()) :: :ok | {:error, Error.t()}
+  def restart_workers(mux, opts \\ []), do: result(:snakemux.restart_workers(mux, Map.new(opts)))
+
+  @doc "The workers: a list of maps with id, state, restarts, in_flight, …; `text` says why one is down."
   @spec workers(mux()) :: {:ok, [map()]} | {:error, Error.t()}
   def workers(mux), do: result(:snakemux.workers(mux))
 
-  @doc "The calls in progress: a list of maps with command, worker, state, age, …"
-  @spec calls(mux()) :: {:ok, [map()]} | {:error, Error.t()}
-  def calls(mux), do: result(:snakemux.calls(mux))
+  @doc "The calls in progress, `limit` at most: a list of maps with command, worker, state, age_ms, …"
+  @spec calls(mux(), pos_integer()) :: {:ok, [map()]} | {:error, Error.t()}
+  def calls(mux, limit \\ 1_000), do: result(:snakemux.calls(mux, limit))
 
   @doc "The counters of an instance."
   @spec stats(mux()) :: {:ok, map()} | {:error, Error.t()}
@@ -225,6 +254,7 @@ defmodule Snakemux do
 
   # Each chunk taken is one more that may come.
   defp pull(:ended), do: {:halt, :ended}
+  defp pull(start) when is_function(start), do: pull(start.())
 
   defp pull(ref) do
     case next(ref) do
@@ -235,7 +265,7 @@ defmodule Snakemux do
     end
   end
 
-  defp stop(:ended), do: :ok
+  defp stop(not_running) when not_running == :ended or is_function(not_running), do: :ok
   defp stop(ref), do: abandon(ref)
 
   # In Elixir the null of a worker is nil.

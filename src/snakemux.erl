@@ -170,21 +170,24 @@ start(Mux, Credit, Session, Message) ->
         {ok, Table, Port} ->
             snakemux_table:add_call(Table, Ref, Credit, Session),
             snakemux_table:watch(Table, self()) andalso snakemux_mux:watch(Table, self()),
-            snakemux_mux:send(Port, Message(Ref)) orelse lost(Table, Ref);
+            snakemux_mux:send(Port, Message(Ref)) orelse lost(Table, Ref, Message(Ref));
         {error, Error} ->
-            self() ! {snakemux, Ref, {error, Error}}
+            self() ! {snakemux, Ref, {error, named(Error, Message(Ref))}}
     end,
     Ref.
 
 %% The port was gone before the command was written; if the mux has not said so yet, this does.
-lost(Table, Ref) ->
+lost(Table, Ref, Message) ->
     case snakemux_table:take_call(Table, Ref) of
         {ok, _} ->
             Error = snakemux_proto:error(unavailable, port_down, "the port program is down"),
-            self() ! {snakemux, Ref, {error, Error}};
+            self() ! {snakemux, Ref, {error, named(Error, Message)}};
         none ->
             ok
     end.
+
+named(Error, {_, _, _, Command, _, _}) -> Error#{command => Command};
+named(Error, _) -> Error.
 
 -spec next(ref()) -> snakemux_proto:event().
 next(Ref) -> next(Ref, infinity).

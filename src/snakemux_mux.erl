@@ -287,8 +287,9 @@ keep_pin(_, _, _) ->
 unwrap(#{<<"snakemux.value">> := Value} = Map) when map_size(Map) =:= 1 -> Value;
 unwrap(Value) -> Value.
 
-%% "There is no worker" has a reason that only this side knows.
-explain(#{reason := no_worker, code := unavailable, message := Message} = Error, Table) ->
+%% That no worker took a call has reasons that only this side knows.
+explain(#{reason := Reason, origin := mux, sent := false, message := Message} = Error, Table)
+        when Reason =:= no_worker; Reason =:= worker_down; Reason =:= deadline ->
     Texts = [[$\n, Id, ": ", Text] || {Id, _, #{text := Text}} <- snakemux_table:workers(Table)],
     Error#{message := iolist_to_binary([Message | Texts])};
 explain(Error, _) ->

@@ -145,8 +145,11 @@ fail(Key, Value, Allowed) ->
 
 %% @private
 %% For the shell, and for the message of Elixir's ArgumentError.
--spec format_error(term(), erlang:stacktrace()) -> #{general => iodata()}.
+-spec format_error(term(), erlang:stacktrace()) -> #{general => binary()}.
 format_error(_, [{_, _, [Key, missing, Allowed], _} | _]) ->
-    #{general => io_lib:format("option ~p is missing: it must be ~ts", [Key, Allowed])};
+    #{general => text("option ~p is missing: it must be ~ts", [Key, Allowed])};
 format_error(_, [{_, _, [Key, Value, Allowed], _} | _]) ->
-    #{general => io_lib:format("option ~p is ~p: it must be ~ts", [Key, Value, Allowed])}.
+    #{general => text("option ~tp is ~tp: it must be ~ts", [Key, Value, Allowed])}.
+
+%% Elixir takes a binary only.
+text(Format, Values) -> unicode:characters_to_binary(io_lib:format(Format, Values)).

@@ -41,7 +41,9 @@
     failures = 0 :: non_neg_integer(),
     restarts = 0 :: non_neg_integer(),
     ready_at :: integer() | undefined,
-    info = #{} :: map()
+    info = #{} :: map(),
+    %% Why it is not ready, in words.
+    text :: binary() | undefined
 }).
 
 -spec start_link(atom(), snakemux_spec:worker()) -> {ok, pid()}.
@@ -63,7 +65,14 @@ init({Name, Worker}) ->
     process_flag(trap_exit, true),
     {ok, Table} = snakemux_table:find(Name),
     Data = #data{name = Name, table = Table, worker = Worker},
-    {ok, starting, show(starting, Data), {next_event, internal, start}}.
+    %% The connection is wanted before this returns, so that the very next call waits for it.
+    case Worker of
+        #{kind := attach, target := Target} ->
+            connect(Target, Data),
+            {ok, starting, show(starting, Data)};
+        #{} ->
+            {ok, starting, show(starting, prepare(Data)), {next_event, internal, start}}
+    end.
 
 %% @private
 handle_event(internal, start, starting, Data) ->
@@ -179,11 +188,11 @@ down(Why, #data{failures = Failures0, ready_at = ReadyAt} = Data0) ->
     Failures = case Stable of true -> 0; false -> Failures0 end,
     Delay = min(?MAX_BACKOFF, 100 bsl min(Failures, 9)),
     Text = why(Why, Data0),
-    Data1 = clean(Data0#data{port = undefined, failures = Failures + 1, ready_at = undefined, values = undefined}),
+    Data1 = clean(Data0#data{text = Text, port = undefined, failures = Failures + 1, ready_at = undefined, values = undefined}),
     logger:error("snakemux ~p, worker ~ts: ~ts", [Data1#data.name, id(Data1), Text]),
     disconnect(now, Data1),
     Data = case Failures < ?PATIENCE of true -> prepare(Data1); false -> Data1 end,
-    {next_state, down, show(down, Text, Data), [{state_timeout, Delay, start} | no_timers()]}.
+    {next_state, down, show(down, Data), [{state_timeout, Delay, start} | no_timers()]}.
 
 no_timers() -> [{{timeout, stuck}, infinity, off}, {{timeout, silent}, infinity, off}].
 
@@ -247,7 +256,7 @@ tell(#data{table = Table}, Message) ->
 connection(ready, _, Data) ->
     Now = erlang:monotonic_time(millisecond),
     Ready = case Data#data.ready_at of undefined -> Now; At -> At end,
-    {next_state, ready, show(ready, Data#data{ready_at = Ready}),
+    {next_state, ready, show(ready, Data#data{ready_at = Ready, text = undefined}),
      no_timers()};
 connection(unresponsive, ready, #data{info = #{reason := unhealthy}, worker = #{on_stuck := restart, kind := Kind}} = Data)
         when Kind =/= attach ->
@@ -262,16 +271,14 @@ ask_stats(#data{name = Name} = Data) ->
     {keep_state, Data}.
 
 %% What workers/1 shows.
-show(State, Data) -> show(State, undefined, Data).
-
-show(State, Text, #data{table = Table, worker = #{id := Id, kind := Kind}, info = Info, restarts = Restarts} = Data) ->
+show(State, #data{table = Table, worker = #{id := Id, kind := Kind}, info = Info, text = Text} = Data) ->
     Seen = case {State, maps:get(state, Info, connecting)} of
         {down, _} -> down;
         {starting, _} -> starting;
         {_, Connection} -> Connection
     end,
     Base = maps:without([state], Info),
-    Shown0 = Base#{id => Id, kind => Kind, state => Seen, restarts => Restarts},
+    Shown0 = Base#{id => Id, kind => Kind, state => Seen, restarts => Data#data.restarts},
     Shown1 = case os_pid(Data) of undefined -> Shown0; Pid -> Shown0#{guardian_pid => Pid} end,
     Shown = case Text of undefined -> Shown1; _ -> Shown1#{text => Text} end,
     snakemux_table:put_worker(Table, Id, self(), Shown),

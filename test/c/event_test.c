@@ -23,16 +23,15 @@ static const struct smx_pair old[] = {{TEXT("count"), TEXT("3")}, {TEXT("text"),
 static const struct smx_pair trailing[] = {
     {TEXT("a"), TEXT("1")}, {TEXT("b-bin"), TEXT("\x01\xff")}, {TEXT("a"), TEXT("2")}};
 
-static const struct smx_meta full_meta = {
-    .worker = TEXT("py-1"),
-    .incarnation = TEXT("i1"),
-    .request_id = TEXT("r-1"),
-    .timestamp = 1700000000000000000,
-    .duration_us = 1500,
-    .chunks = 3,
-    .metadata = PAIRS(trailing),
-};
-static const struct smx_meta bare_meta = {.worker = TEXT("py-1"), .duration_us = 7, .chunks = -1};
+#define FULL_META                                                                                                      \
+    {                                                                                                                  \
+        .worker = TEXT("py-1"), .incarnation = TEXT("i1"), .request_id = TEXT("r-1"),                                  \
+        .timestamp = 1700000000000000000, .duration_us = 1500, .chunks = 3, .metadata = PAIRS(trailing)                \
+    }
+#define BARE_META                                                                                                      \
+    {                                                                                                                  \
+        .worker = TEXT("py-1"), .duration_us = 7, .chunks = -1                                                         \
+    }
 
 static struct smx_error bare_error = {
     .code = SMX_UNAVAILABLE, .reason = "no_worker", .message = {(uint8_t *)"none", 4, 0}};
@@ -57,23 +56,23 @@ static const struct {
                    "0.1.0")}},
     {"worker", {.kind = SMX_EVENT_WORKER, .meta = {.worker = TEXT("py-1")}, .state = "ready"}},
     {"ok", {.kind = SMX_EVENT_OK, .tag = TAG, .term = TEXT("\x77\x04pong")}},
-    {"result_raw", {.kind = SMX_EVENT_RESULT, .tag = TAG, .values = PAIRS(raw), .meta = full_meta}},
+    {"result_raw", {.kind = SMX_EVENT_RESULT, .tag = TAG, .values = PAIRS(raw), .meta = FULL_META}},
     {"result_json",
-     {.kind = SMX_EVENT_RESULT, .tag = TAG, .codec = SMX_CODEC_JSON, .values = PAIRS(json), .meta = bare_meta}},
+     {.kind = SMX_EVENT_RESULT, .tag = TAG, .codec = SMX_CODEC_JSON, .values = PAIRS(json), .meta = BARE_META}},
     {"result_nil",
      {.kind = SMX_EVENT_RESULT,
       .tag = TAG,
       .codec = SMX_CODEC_JSON,
       .null = SMX_NULL_NIL,
       .values = PAIRS(json),
-      .meta = bare_meta}},
+      .meta = BARE_META}},
     {"result_msgpack",
-     {.kind = SMX_EVENT_RESULT, .tag = TAG, .codec = SMX_CODEC_MSGPACK, .values = PAIRS(msgpack), .meta = bare_meta}},
+     {.kind = SMX_EVENT_RESULT, .tag = TAG, .codec = SMX_CODEC_MSGPACK, .values = PAIRS(msgpack), .meta = BARE_META}},
     {"result_lenient",
-     {.kind = SMX_EVENT_RESULT, .tag = TAG, .codec = SMX_CODEC_LENIENT, .values = PAIRS(old), .meta = bare_meta}},
-    {"result_empty", {.kind = SMX_EVENT_RESULT, .tag = TAG, .meta = bare_meta}},
+     {.kind = SMX_EVENT_RESULT, .tag = TAG, .codec = SMX_CODEC_LENIENT, .values = PAIRS(old), .meta = BARE_META}},
+    {"result_empty", {.kind = SMX_EVENT_RESULT, .tag = TAG, .meta = BARE_META}},
     {"chunk", {.kind = SMX_EVENT_CHUNK, .tag = TAG, .values = PAIRS(raw)}},
-    {"done", {.kind = SMX_EVENT_DONE, .tag = TAG, .meta = full_meta}},
+    {"done", {.kind = SMX_EVENT_DONE, .tag = TAG, .meta = FULL_META}},
     {"error_bare", {.kind = SMX_EVENT_ERROR, .tag = TAG, .error = &bare_error, .delivered = -1}},
     {"error_full",
      {.kind = SMX_EVENT_ERROR,

@@ -83,6 +83,101 @@ void test_vectors(const char *direction, void (*each)(const struct vector *vecto
     assert_true(count > 0);
 }
 
+/* What stands between quotes, with \xNN for any byte. Returns behind the closing quote. */
+static const char *put_quoted(struct smx_buffer *out, const char *text)
+{
+    for (; *text != '"'; text++) {
+        unsigned byte = (uint8_t)*text;
+        if (*text == '\\') {
+            assert_int_equal(sscanf(text, "\\x%2x", &byte), 1);
+            text += 3;
+        }
+        smx_buffer_append(out, (const uint8_t[]){(uint8_t)byte}, 1);
+    }
+    return text + 1;
+}
+
+/* Elements up to `close`, whose count goes into the header at `place`. A map's key and value count as one. */
+static const char *put_elements(struct smx_buffer *out, const char *text, char close, size_t place)
+{
+    size_t count = 0;
+    while (*text != close && *text != '|') {
+        text = test_put_term(out, *text == ',' ? text + 1 : text);
+        if (strncmp(text, "=>", 2) == 0)
+            text = test_put_term(out, text + 2);
+        count++;
+    }
+    smx_term_set_count(out, place, count);
+    return text;
+}
+
+static const char *put_list(struct smx_buffer *out, const char *text)
+{
+    size_t place = out->len;
+    if (text[1] == ']') {
+        smx_term_put_nil(out);
+        return text + 2;
+    }
+    smx_term_put_list(out, 0);
+    text = put_elements(out, text + 1, ']', place);
+    if (*text == '|')
+        return test_put_term(out, text + 1) + 1;
+    smx_term_put_nil(out);
+    return text + 1;
+}
+
+static const char *put_number(struct smx_buffer *out, const char *text)
+{
+    char *end;
+    double fraction = strtod(text, &end);
+    if (memchr(text, '.', (size_t)(end - text)))
+        smx_term_put_double(out, fraction);
+    else if (*text == '-')
+        smx_term_put_int(out, strtoll(text, NULL, 10));
+    else
+        smx_term_put_uint(out, strtoull(text, NULL, 10));
+    return end;
+}
+
+static const char *put_string(struct smx_buffer *out, const char *text, bool list)
+{
+    struct smx_buffer bytes = {0};
+    text = put_quoted(&bytes, text);
+    if (list)
+        smx_buffer_append(out, (const uint8_t[]){'k', 0, (uint8_t)bytes.len}, 3);
+    if (list)
+        smx_buffer_append_span(out, smx_buffer_span(&bytes));
+    else
+        smx_term_put_binary(out, smx_buffer_span(&bytes));
+    smx_buffer_fini(&bytes);
+    return text;
+}
+
+const char *test_put_term(struct smx_buffer *out, const char *text)
+{
+    char name[SMX_TERM_ATOM_SIZE];
+    size_t place = out->len;
+    if (strncmp(text, "<<\"", 3) == 0)
+        return put_string(out, text + 3, false) + 2;
+    if (*text == '"')
+        return put_string(out, text + 1, true);
+    if (*text == '[')
+        return put_list(out, text);
+    if (*text == '{') {
+        smx_buffer_append(out, "i\0\0\0\0", 5);
+        return put_elements(out, text + 1, '}', place) + 1;
+    }
+    if (strncmp(text, "#{", 2) == 0) {
+        smx_term_put_map(out, 0);
+        return put_elements(out, text + 2, '}', place) + 1;
+    }
+    if (strchr("-0123456789", *text))
+        return put_number(out, text);
+    assert_int_equal(sscanf(text, "%255[a-z_]", name), 1);
+    smx_term_put_atom(out, name);
+    return text + strlen(name);
+}
+
 static void print_bytes(struct smx_buffer *out, struct smx_span value)
 {
     for (size_t i = 0; i < value.len; i++) {

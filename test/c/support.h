@@ -27,6 +27,12 @@ void test_vectors(const char *direction, void (*each)(const struct vector *vecto
 /* "83680261…" -> bytes, appended. */
 void test_put_hex(struct smx_buffer *out, const char *hex);
 
+/*
+ * Erlang's text of a term, read: atoms, integers up to 64 bits, floats, "small lists", <<"binaries\xff">>, lists,
+ * tuples and maps, without spaces. Returns where it ends.
+ */
+const char *test_put_term(struct smx_buffer *out, const char *text);
+
 /* A term as Erlang would print it, its end in `*at`; strings in binaries are escaped where they are not ASCII. */
 void test_print_term(struct smx_buffer *out, struct smx_span term, size_t *at);
 /* As a C string, borrowed until the next call. The term has a version byte, or not. */

@@ -136,11 +136,13 @@ defmodule SnakemuxTest do
     end
 
     test "cancel ends a call with its last message", %{mux: mux} do
-      ref = Snakemux.execute_async(mux, "block")
+      ref = Snakemux.execute_stream(mux, "numbers", %{name: "cancelled"}, credit: 1)
+      assert {:chunk, _} = Snakemux.next(ref, 5_000)
+      assert :passive = Snakemux.next(ref, 5_000)
       Snakemux.cancel(ref)
-      assert {:error, %Error{code: :cancelled}} = Snakemux.next(ref, 5_000)
+      assert {:error, %Error{code: :cancelled, delivered: 1}} = Snakemux.next(ref, 5_000)
       assert Snakemux.next(ref, 50) == :timeout
-      assert [_ | _] = ended(mux, "block")
+      assert [_] = ended(mux, "cancelled")
     end
 
     test "none comes after abandon", %{mux: mux} do

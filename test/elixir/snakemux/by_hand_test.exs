@@ -25,7 +25,7 @@ defmodule Snakemux.ByHandTest do
     priv = :code.priv_dir(:snakemux)
 
     env = [
-      {"SNAKEMUX", Path.join(priv, "snakemux")},
+      {"SNAKEMUX", System.get_env("SNAKEMUX_PROGRAM", Path.join(priv, "snakemux"))},
       {"PYTHON", System.get_env("SNAKEMUX_PYTHON", "python3")},
       {"PYTHONPATH", "#{priv}/python:#{@root}/examples/quickstart"},
       {"ERL_LIBS", nil}

@@ -30,12 +30,24 @@ defmodule Snakemux.SupervisionTest do
     mux = start_mux!([python(count: 2)])
     before = Snakemux.execute!(mux, "whoami", %{}, worker: "py-0")["pid"]
 
-    assert {:error, %Error{code: :unavailable, origin: :transport, worker: "py-0"}} =
+    assert {:error, %Error{code: :unavailable, worker: "py-0", sent: true}} =
              Snakemux.execute(mux, "crash", %{}, worker: "py-0")
 
     assert Snakemux.execute!(mux, "add", %{a: 1, b: 1}) == %{"sum" => 2}
     assert :ok = Snakemux.await_ready(mux, timeout: 30_000)
     assert Snakemux.execute!(mux, "whoami", %{}, worker: "py-0")["pid"] != before
+  end
+
+  test "a session whose worker died is lost, once" do
+    mux = start_mux!([python(count: 2)])
+    assert {:ok, %{"total" => 1}} = Snakemux.execute_in_session(mux, "s", "count_up", %{by: 1})
+    assert {:error, %Error{code: :unavailable}} = Snakemux.execute(mux, "crash", %{}, session: "s")
+
+    assert {:error, %Error{code: :failed_precondition, reason: :session_lost, sent: false} = lost} =
+             Snakemux.execute(mux, "count_up", %{by: 1}, session: "s")
+
+    assert Exception.message(lost) =~ "failed_precondition (session_lost)"
+    assert {:ok, %{"total" => 1}} = Snakemux.execute(mux, "count_up", %{by: 1}, session: "s")
   end
 
   test "workers come and go while it runs" do
@@ -52,6 +64,18 @@ defmodule Snakemux.SupervisionTest do
     assert :ok = Snakemux.remove_worker(mux, "late", {:drain, 1_000})
     assert {:ok, []} = Snakemux.workers(mux)
     assert {:error, %Error{code: :not_found}} = Snakemux.remove_worker(mux, "late")
+  end
+
+  test "a rolling restart replaces every worker, and no call fails" do
+    mux = start_mux!([python(count: 2)])
+    pids = fn -> for id <- ["py-0", "py-1"], do: Snakemux.execute!(mux, "whoami", %{}, worker: id)["pid"] end
+    before = pids.()
+
+    restart = Task.async(fn -> Snakemux.restart_workers(mux, rolling: true) end)
+    calls = Stream.repeatedly(fn -> Snakemux.execute!(mux, "add", %{a: 1, b: 1}) end)
+    assert calls |> Stream.take_while(fn _ -> Process.alive?(restart.pid) end) |> Enum.count() > 10
+    assert Task.await(restart) == :ok
+    assert Enum.all?(pids.(), &(&1 not in before))
   end
 
   test "{:exec, argv, options} and {:attach, target, options} are workers too" do

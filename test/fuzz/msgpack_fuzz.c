@@ -1,0 +1,8 @@
+/* What a worker answers in MessagePack: a sound term that survives another round, or a fault. */
+#include "fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    fuzz_decode(SMX_CODEC_MSGPACK, (struct smx_span){data, size});
+    return 0;
+}
