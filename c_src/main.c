@@ -12,11 +12,13 @@
 #include "guardian.h"
 #include "legacy.h"
 #include "loop.h"
+#include "wrap.h"
 
 static const char usage_text[] =
     "usage: snakemux [port] [OPTION...]     speak Erlang terms on stdio, for Port.open\n"
     "       snakemux exec -- CMD [ARG...]   run CMD so that it and all its descendants end with their owner\n"
     "       snakemux legacy [OPTION...] ... serve a pool of stdin/stdout workers from a gRPC worker (legacy --help)\n"
+    "       snakemux wrap [OPTION...] -- CMD    make a stdin/stdout worker a gRPC worker (wrap --help)\n"
     "       snakemux --version | --help\n"
     "\n"
     "Options of port; sizes take KiB, MiB, GiB:\n"
@@ -119,6 +121,8 @@ int main(int argc, char **argv)
         return smx_guardian_main(argc - 1, argv + 1);
     if (strcmp(what, "legacy") == 0)
         return smx_legacy_main(argc - 1, argv + 1, take_stdout());
+    if (strcmp(what, "wrap") == 0)
+        return smx_wrap_main(argc - 1, argv + 1);
     if (strcmp(what, "--version") == 0) {
         printf("snakemux %s\n", SMX_VERSION);
         return 0;
