@@ -157,7 +157,7 @@ static void take_request(struct smx_front_legacy *front, enum smx_codec codec, c
     if (name.len == 0 || name.len > SMX_MAX_NAME || !smx_utf8_valid(name, false)) {
         fail(call, smx_span_of("snakemux: a request has a command of 1 to 1024 bytes"));
     } else if (call->kind == KIND_INIT) {
-        smx_timer_set(front->stage.timers, &call->timer, smx_now_ms() + SMX_LEGACY_INIT_MS);
+        smx_timer_set(front->stage.timers, &call->timer, smx_now_ms() + front->init_ms);
         front->waiting = true;
     } else {
         execute(call, args);

@@ -8,16 +8,16 @@
 #include "front.h"
 
 enum {
-    SMX_LEGACY_INIT_MS = 18000,  /* the owner waits 20 s for its first ping */
     SMX_LEGACY_PING_MS = 2000,   /* for the worker's own answer to a ping */
     SMX_LEGACY_TAIL = 256,       /* of a frame that is too large: its id stands near the end */
 };
 
 struct smx_legacy_call;
 
-/* Zero but for timeout_ms and json_only before start. */
+/* Zero but for timeout_ms, init_ms and json_only before start. */
 struct smx_front_legacy {
     int64_t timeout_ms; /* of a call: just below the owner's patience */
+    int64_t init_ms;    /* after which the first ping is answered, ready or not */
     bool json_only;     /* never selects MessagePack */
     struct smx_stage stage;
     struct smx_legacy_call *calls; /* those without an answer */

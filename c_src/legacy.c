@@ -156,6 +156,7 @@ static const char usage_text[] =
     "\n"
     "  --share NAME         one worker for all that give this name; it ends with the last of them\n"
     "  --timeout MS         always answer before (29000)\n"
+    "  --ready-timeout MS   the first ping is answered when the worker is ready, or after this time (18000)\n"
     "  --max-message SIZE   of one request or answer, KiB, MiB, GiB (256MiB); the worker's: $SNAKEMUX_MAX_MESSAGE\n"
     "  --mode X, --protocol json|msgpack|auto, --quiet   of the old workers: accepted anywhere\n";
 
@@ -193,7 +194,7 @@ static void parse_options(int argc, char **argv, struct legacy *legacy)
     static const struct option options[] = {
         {"worker", required_argument, NULL, 'w'},      {"share", required_argument, NULL, 's'},
         {"timeout", required_argument, NULL, 't'},     {"max-message", required_argument, NULL, 'm'},
-        {"help", no_argument, NULL, 'h'},              {0},
+        {"ready-timeout", required_argument, NULL, 'r'}, {"help", no_argument, NULL, 'h'}, {0},
     };
     int which;
     size_t timeout;
@@ -209,9 +210,10 @@ static void parse_options(int argc, char **argv, struct legacy *legacy)
                 usage("--share: a name of at most 40 letters, digits, _ and -");
             break;
         case 't':
+        case 'r':
             if (!smx_size_parse(optarg, &timeout) || timeout > INT_MAX)
-                usage("--timeout: milliseconds from 1 on");
-            legacy->front.timeout_ms = (int64_t)timeout;
+                usage("--timeout, --ready-timeout: milliseconds from 1 on");
+            *(which == 't' ? &legacy->front.timeout_ms : &legacy->front.init_ms) = (int64_t)timeout;
             break;
         case 'm':
             if (!smx_size_parse(optarg, &legacy->keeper.max_message) || legacy->keeper.max_message > INT_MAX)
@@ -271,7 +273,7 @@ static void set_environment(const struct legacy *legacy)
 int smx_legacy_main(int argc, char **argv, int out)
 {
     struct legacy legacy = {
-        .front = {.timeout_ms = 29000},
+        .front = {.timeout_ms = 29000, .init_ms = 18000 /* the owner waits 20 s */},
         .keeper = {.max_message = 256 << 20},
         .limits = {.max_buffered = 1 << 30, .max_queue = 1000, .max_calls = 100000, .max_sessions = 1,
                    .session_ttl_ms = 3600000},
