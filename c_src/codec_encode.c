@@ -49,13 +49,16 @@ static void put_path(struct smx_buffer *out, const struct path *path)
     }
 }
 
+enum { MAX_PATH = 500 }; /* bytes: what is wrong must stay readable behind it */
+
 /* "args.items[3]: …" */
 static bool refuse(const struct encoder *encoder, const struct path *path, const char *what, const char *advice)
 {
     struct smx_buffer where = {0};
     put_path(&where, path);
-    smx_error_set(encoder->why, SMX_INVALID_ARGUMENT, "encode", "%.*s: %s%s", (int)where.len, (const char *)where.data,
-                  what, advice);
+    int len = where.len < MAX_PATH ? (int)where.len : MAX_PATH;
+    smx_error_set(encoder->why, SMX_INVALID_ARGUMENT, "encode", "%.*s: %s%s", len, (const char *)where.data, what,
+                  advice);
     smx_buffer_fini(&where);
     return false;
 }

@@ -1,7 +1,6 @@
 /* Owns the bytes of JSON (yajl reads them); knows neither terms nor the mapping. */
 #include "codec_json.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -241,6 +240,23 @@ static void put_string(struct smx_buffer *out, struct smx_span value)
     smx_buffer_append(out, "\"", 1);
 }
 
+static void put_digits(struct smx_buffer *out, uint64_t number)
+{
+    char text[20];
+    size_t at = sizeof(text);
+    do
+        text[--at] = (char)('0' + number % 10);
+    while (number /= 10);
+    smx_buffer_append(out, text + at, sizeof(text) - at);
+}
+
+static void put_int(struct smx_buffer *out, int64_t number)
+{
+    if (number < 0)
+        smx_buffer_append(out, "-", 1);
+    put_digits(out, number < 0 ? -(uint64_t)number : (uint64_t)number);
+}
+
 static void put(struct smx_buffer *out, const struct smx_value *value)
 {
     switch (value->kind) {
@@ -251,10 +267,10 @@ static void put(struct smx_buffer *out, const struct smx_value *value)
         smx_buffer_append_span(out, smx_span_of(value->boolean ? "true" : "false"));
         break;
     case SMX_VALUE_INT:
-        smx_buffer_printf(out, "%" PRId64, value->number);
+        put_int(out, value->number);
         break;
     case SMX_VALUE_UINT:
-        smx_buffer_printf(out, "%" PRIu64, value->large);
+        put_digits(out, value->large);
         break;
     case SMX_VALUE_DOUBLE:
         put_double(out, value->fraction);

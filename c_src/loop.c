@@ -128,6 +128,7 @@ int smx_loop_run(const struct smx_limits *limits, const struct smx_front *front,
     loop.wake = (struct smx_completion){on_wake, &loop};
     smx_duplex_init(&loop.stdio, in, out, limits->max_frame);
     loop.stdio.reader.tail_size = front->tail_size;
+    smx_waker_block_signals();
     grpc_init();
     loop.queue = grpc_completion_queue_create_for_next(NULL);
     smx_bridge_init(&loop.bridge, limits, loop.queue, grpc_version_string(),

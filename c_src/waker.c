@@ -74,14 +74,20 @@ static void *run(void *argument)
     }
 }
 
-struct smx_waker *smx_waker_new(struct grpc_completion_queue *queue, int in, int out, struct smx_completion *completion)
+sigset_t smx_waker_block_signals(void)
 {
-    struct smx_waker *waker = smx_alloc(sizeof(*waker));
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    return signals;
+}
+
+struct smx_waker *smx_waker_new(struct grpc_completion_queue *queue, int in, int out, struct smx_completion *completion)
+{
+    struct smx_waker *waker = smx_alloc(sizeof(*waker));
+    sigset_t signals = smx_waker_block_signals();
     waker->completion = completion;
     waker->in = in;
     waker->out = out;

@@ -2,6 +2,7 @@
 #ifndef SMX_WAKER_H
 #define SMX_WAKER_H
 
+#include <signal.h>
 #include <stdbool.h>
 
 #include "completion.h"
@@ -18,9 +19,11 @@ enum {
 };
 
 /*
- * Starts the thread; `completion` comes out of the queue when something happened. Call it before any other thread is
- * started: it blocks SIGTERM and SIGINT for all that come later.
+ * Blocks SIGTERM and SIGINT, the signals that say stop. Call it before grpc_init: its threads would take them else,
+ * and end the process.
  */
+sigset_t smx_waker_block_signals(void);
+/* Starts the thread; `completion` comes out of the queue when something happened. */
 struct smx_waker *smx_waker_new(struct grpc_completion_queue *queue, int in, int out,
                                 struct smx_completion *completion);
 /* Ends the thread. The queue may still hold one completion. */

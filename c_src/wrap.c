@@ -270,6 +270,7 @@ static void take_completion(struct wrap *wrap, int64_t until_ms)
 
 static int run(struct wrap *wrap)
 {
+    smx_waker_block_signals();
     grpc_init();
     wrap->queue = grpc_completion_queue_create_for_next(NULL);
     wrap->wake = (struct smx_completion){on_wake, wrap};

@@ -56,22 +56,22 @@ await_ready(Mux, Options) ->
     await_ready(Mux, Wanted, Until).
 
 await_ready(Mux, Wanted, Until) ->
-    {ok, Workers} = workers(Mux),
-    {Ready, Others} = lists:partition(fun(#{state := State}) -> State =:= ready end, Workers),
-    Done = case Wanted of all -> Others =:= []; N -> length(Ready) >= N end,
-    case Done of
-        true ->
-            ok;
-        false ->
-            case Until =:= infinity orelse now_ms() < Until of
-                true ->
-                    receive after 10 -> await_ready(Mux, Wanted, Until) end;
-                false ->
-                    Texts = [["\n", Id, " is ", atom_to_list(State), [[": ", T] || #{text := T} <- [Info]]]
-                             || #{id := Id, state := State} = Info <- Others],
-                    {error, snakemux_proto:error(deadline_exceeded, not_ready, ["not all workers are ready:" | Texts])}
-            end
+    case workers(Mux) of
+        {ok, Workers} ->
+            {Ready, Others} = lists:partition(fun(#{state := State}) -> State =:= ready end, Workers),
+            Done = case Wanted of all -> Others =:= []; N -> length(Ready) >= N end,
+            case Done orelse (Until =/= infinity andalso now_ms() >= Until) of
+                false -> receive after 10 -> await_ready(Mux, Wanted, Until) end;
+                true when Done -> ok;
+                true -> {error, snakemux_proto:error(deadline_exceeded, not_ready, not_ready(Others))}
+            end;
+        Error ->
+            Error
     end.
+
+not_ready(Workers) ->
+    Why = fun(Info) -> [[": ", Text] || #{text := Text} <- [Info]] end,
+    ["not all workers are ready:" | [["\n", Id, " is ", atom_to_binary(State), Why(Info)] || #{id := Id, state := State} = Info <- Workers]].
 
 %% ---- Calls ----
 
@@ -111,19 +111,16 @@ stream_fold(Mux, Command, Args, Fun, Acc) -> stream_fold(Mux, Command, Args, Fun
 -spec stream_fold(mux(), snakemux_proto:command(), snakemux_proto:args(), fold(), term(), options()) ->
     {ok, term()} | {error, snakemux_proto:error(), term()}.
 stream_fold(Mux, Command, Args, Fun, Acc, Options) ->
-    Ref = execute_stream(Mux, Command, Args, Options),
-    try
-        fold(Ref, Fun, Acc)
-    after
-        abandon(Ref)
-    end.
+    fold(execute_stream(Mux, Command, Args, Options), Fun, Acc).
 
 fold(Ref, Fun, Acc) ->
     case pull(Ref) of
         {chunk, Chunk} ->
-            case Fun(Chunk, Acc) of
+            try Fun(Chunk, Acc) of
                 {cont, Next} -> fold(Ref, Fun, Next);
-                {halt, Last} -> {ok, Last}
+                {halt, Last} -> abandon(Ref), {ok, Last}
+            catch
+                Class:Reason:Stack -> abandon(Ref), erlang:raise(Class, Reason, Stack)
             end;
         {done, _} -> {ok, Acc};
         {error, Error} -> {error, Error, Acc}
@@ -164,27 +161,31 @@ call(Mux, Kind, Command, Args, Options) ->
     start(Mux, Credit, maps:get(session, Options, undefined), fun(Ref) -> {Kind, Ref, To, Command, Args, Wire} end).
 
 %% The caller writes to the port itself: a full pipe holds up this process and no other.
-start(Mux, Credit, Session, Message) ->
+start(Mux, Credit, Session, Make) ->
     Ref = {Mux, self(), make_ref()},
+    Message = Make(Ref),
     case snakemux_table:port(Mux) of
         {ok, Table, Port} ->
-            snakemux_table:add_call(Table, Ref, Credit, Session),
-            snakemux_table:watch(Table, self()) andalso snakemux_mux:watch(Table, self()),
-            snakemux_mux:send(Port, Message(Ref)) orelse lost(Table, Ref, Message(Ref));
-        {error, Error} ->
-            self() ! {snakemux, Ref, {error, named(Error, Message(Ref))}}
+            try
+                snakemux_table:add_call(Table, Ref, Credit, Session),
+                _ = snakemux_table:watch(Table, self()) andalso snakemux_mux:watch(Table, self()),
+                snakemux_mux:send(Port, Message) orelse lost(Table, Ref, Message)
+            catch
+                error:badarg -> refuse(Ref, Message, snakemux_table:find(Mux)) % the table is gone: it stopped just now
+            end;
+        Error ->
+            refuse(Ref, Message, Error)
     end,
     Ref.
 
 %% The port was gone before the command was written; if the mux has not said so yet, this does.
 lost(Table, Ref, Message) ->
-    case snakemux_table:take_call(Table, Ref) of
-        {ok, _} ->
-            Error = snakemux_proto:error(unavailable, port_down, "the port program is down"),
-            self() ! {snakemux, Ref, {error, named(Error, Message)}};
-        none ->
-            ok
-    end.
+    Error = snakemux_proto:error(unavailable, port_down, "the port program is down"),
+    snakemux_table:take_call(Table, Ref) =:= none orelse refuse(Ref, Message, {error, Error}).
+
+refuse(Ref, Message, {error, Error}) ->
+    self() ! {snakemux, Ref, {error, named(Error, Message)}},
+    true.
 
 named(Error, {_, _, _, Command, _, _}) -> Error#{command => Command};
 named(Error, _) -> Error.
@@ -221,20 +222,19 @@ wait(Mux, Ref, Timeout) ->
 %% @doc Lets `N' more chunks of a stream come, or any number. Nothing when the stream is over.
 -spec credit(ref(), pos_integer() | infinity) -> ok.
 credit({Mux, _, _} = Ref, N) ->
-    N =:= infinity orelse (is_integer(N) andalso N > 0) orelse
-        snakemux_options:fail(credit, N, "an integer from 1 on, or infinity"),
-    case snakemux_table:port(Mux) of
+    snakemux_options:credit(N),
+    _ = case snakemux_table:live_port(Mux) of
         {ok, Table, Port} -> snakemux_table:add_credit(Table, Ref, N) andalso snakemux_mux:send(Port, {credit, Ref, N});
-        {error, _} -> ok
+        none -> false
     end,
     ok.
 
 %% @doc Cancels a call, at its worker too. Its last message still comes: an error with code `cancelled', or whatever was faster.
 -spec cancel(ref()) -> ok.
 cancel({Mux, _, _} = Ref) ->
-    case snakemux_table:port(Mux) of
+    _ = case snakemux_table:live_port(Mux) of
         {ok, _, Port} -> snakemux_mux:send(Port, {cancel, Ref});
-        {error, _} -> ok
+        none -> false
     end,
     ok.
 
@@ -243,15 +243,10 @@ cancel({Mux, _, _} = Ref) ->
 abandon({Mux, _, _} = Ref) ->
     case snakemux_table:find(Mux) of
         {ok, Table} ->
-            case snakemux_table:take_call(Table, Ref) of
-                {ok, _} ->
-                    cancel(Ref),
-                    %% What the mux was sending just now has arrived when it answers.
-                    snakemux_mux:sync(Table);
-                none ->
-                    ok
-            end;
-        none ->
+            _ = snakemux_table:take_call(Table, Ref) =:= none orelse cancel(Ref),
+            %% What the mux was sending just now has arrived when it answers.
+            snakemux_mux:sync(Table);
+        {error, _} ->
             ok
     end,
     flush(Ref).
@@ -262,10 +257,7 @@ flush(Ref) ->
 %% @doc Ends a session: its worker frees what it kept, the next call of it starts anew.
 -spec end_session(mux(), snakemux_proto:session()) -> ok | error().
 end_session(Mux, Session) ->
-    case snakemux_table:find(Mux) of
-        {ok, Table} -> snakemux_table:unpin(Table, Session);
-        none -> ok
-    end,
+    _ = [snakemux_table:unpin(Table, Session) || {ok, Table} <- [snakemux_table:find(Mux)]],
     case request(Mux, fun(Ref) -> {end_session, Ref, Session} end) of
         {ok, _} -> ok;
         Error -> Error
@@ -276,19 +268,23 @@ end_session(Mux, Session) ->
 %% @doc Adds the worker (or, with `count', the workers) of a spec.
 -spec add_worker(mux(), snakemux_spec:spec()) -> {ok, snakemux_proto:worker_id() | [snakemux_proto:worker_id()]} | error().
 add_worker(Mux, Spec) ->
-    Workers = snakemux_spec:workers([Spec], undefined),
-    with_workers(Mux, fun(Sup, Table) ->
-        case [Id || #{id := Id} <- Workers, snakemux_table:worker(Table, Id) =/= none] of
-            [] ->
-                [{ok, _} = snakemux_worker_sup:add(Sup, Mux, Worker) || Worker <- Workers],
-                case [Id || #{id := Id} <- Workers] of
-                    [Id] -> {ok, Id};
-                    Ids -> {ok, Ids}
-                end;
-            [Id | _] ->
-                {error, snakemux_proto:error(already_exists, already_exists, ["there is a worker ", Id, " already"])}
-        end
+    with_table(Mux, fun(Table) ->
+        Workers = snakemux_spec:workers([Spec], snakemux_table:setting(Table, max_message)),
+        {ok, Sup} = snakemux_table:process(Table, workers),
+        add_all(Sup, Workers, [])
     end).
+
+%% All of them or none.
+add_all(_, [], [{Id, _}]) -> {ok, Id};
+add_all(_, [], Added) -> {ok, [Id || {Id, _} <- lists:reverse(Added)]};
+add_all(Sup, [#{id := Id} = Worker | More], Added) ->
+    case snakemux_worker_sup:add(Sup, Worker) of
+        {ok, Pid} ->
+            add_all(Sup, More, [{Id, Pid} | Added]);
+        {error, already_exists} ->
+            lists:foreach(fun({_, Pid}) -> snakemux_worker:remove(Pid, now) end, Added),
+            {error, snakemux_proto:error(already_exists, already_exists, ["there is a worker ", Id, " already"])}
+    end.
 
 -spec remove_worker(mux(), snakemux_proto:worker_id()) -> ok | error().
 remove_worker(Mux, Id) -> remove_worker(Mux, Id, now).
@@ -296,73 +292,75 @@ remove_worker(Mux, Id) -> remove_worker(Mux, Id, now).
 %% @doc Ends a worker: its running calls at once with `unavailable', or after they have ended, for `Ms' at most.
 -spec remove_worker(mux(), snakemux_proto:worker_id(), now | {drain, non_neg_integer()}) -> ok | error().
 remove_worker(Mux, Id, How) ->
-    How =:= now orelse (is_tuple(How) andalso tuple_size(How) =:= 2 andalso element(1, How) =:= drain) orelse
-        snakemux_options:fail(remove_worker, How, "now or {drain, Ms}"),
-    with_workers(Mux, fun(Sup, _) ->
-        case snakemux_worker_sup:remove(Sup, Id, How) of
-            ok -> ok;
-            {error, not_found} -> no_worker(Id)
-        end
-    end).
+    case How of
+        now -> ok;
+        {drain, Ms} when is_integer(Ms), Ms >= 0 -> ok;
+        _ -> snakemux_options:fail(remove_worker, How, "now or {drain, Milliseconds}")
+    end,
+    with_worker(Mux, Id, fun(Pid) -> snakemux_worker:remove(Pid, How) end).
 
-%% @doc Ends a worker's process and starts a new one; of an attached worker, its connection.
+%% @doc Ends a worker's process and starts a new one; of an attached worker, its connection. Calls that it could take wait.
 -spec restart_worker(mux(), snakemux_proto:worker_id()) -> ok | error().
 restart_worker(Mux, Id) -> restart_worker(Mux, Id, now).
 
-restart_worker(Mux, Id, How) ->
-    with_workers(Mux, fun(_, Table) ->
-        case snakemux_table:worker(Table, Id) of
-            {ok, Pid, _} ->
-                How =:= now orelse snakemux_worker:drain(Pid, How),
-                snakemux_worker:restart(Pid);
-            none ->
-                no_worker(Id)
-        end
-    end).
+restart_worker(Mux, Id, How) -> with_worker(Mux, Id, fun(Pid) -> snakemux_worker:restart(Pid, How) end).
 
 -spec restart_workers(mux()) -> ok | error().
 restart_workers(Mux) -> restart_workers(Mux, #{}).
 
 %% @doc Restarts all workers: at once, or with `rolling => true' one after the other, each drained (`drain', 30000 ms) and
-%% waited for (`timeout', 60000 ms) before the next, so that no call fails.
+%% waited for (`timeout', 60000 ms) before the next, so that no call fails that another worker can take.
 -spec restart_workers(mux(), #{rolling => boolean(), drain => non_neg_integer(), timeout => timeout()}) -> ok | error().
 restart_workers(Mux, Options) ->
-    {ok, Workers} = workers(Mux),
-    Rolling = maps:get(rolling, Options, false),
-    How = case Rolling of true -> {drain, maps:get(drain, Options, 30000)}; false -> now end,
-    lists:foldl(
-        fun
-            (#{id := Id}, ok) ->
-                Result = restart_worker(Mux, Id, How),
-                case Rolling andalso Result =:= ok of
-                    true -> await_ready(Mux, #{timeout => maps:get(timeout, Options, 60000)});
-                    false -> Result
-                end;
-            (_, Error) ->
-                Error
-        end,
-        ok,
-        Workers
-    ).
-
-with_workers(Mux, Fun) ->
-    case snakemux_table:find(Mux) of
-        {ok, Table} ->
-            [Sup] = [Pid || {workers, Pid, _, _} <- supervisor:which_children(Mux)],
-            Fun(Sup, Table);
-        none ->
-            {error, _} = snakemux_table:port(Mux)
+    #{rolling := Rolling, drain := Drain, timeout := Timeout} = snakemux_options:restart(Options),
+    Restart = fun
+        (#{id := Id}, ok) when Rolling ->
+            case restart_worker(Mux, Id, {drain, Drain}) of
+                ok -> await_ready(Mux, #{timeout => Timeout});
+                Error -> Error
+            end;
+        (#{id := Id}, ok) ->
+            restart_worker(Mux, Id, now);
+        (_, Error) ->
+            Error
+    end,
+    case workers(Mux) of
+        {ok, Workers} -> lists:foldl(Restart, ok, Workers);
+        Error -> Error
     end.
 
-no_worker(Id) -> {error, snakemux_proto:error(not_found, no_worker, ["there is no worker ", Id])}.
+with_worker(Mux, Id, Fun) ->
+    _ = is_binary(Id) orelse snakemux_options:fail(worker, Id, "the id of a worker, a binary"),
+    with_table(Mux, fun(Table) ->
+        case snakemux_table:worker(Table, Id) of
+            {ok, Pid, _} -> Fun(Pid);
+            none -> {error, snakemux_proto:error(not_found, no_worker, ["there is no worker ", Id])}
+        end
+    end).
+
+%% An instance that stops meanwhile is an error like any other.
+with_table(Mux, Fun) ->
+    case snakemux_table:find(Mux) of
+        {ok, Table} ->
+            Stopped = {error, snakemux_proto:error(unavailable, stopping, "the worker or the instance ended meanwhile")},
+            try
+                Fun(Table)
+            catch
+                exit:_ -> Stopped;
+                error:Reason:Stack ->
+                    case Stack of
+                        [{ets, _, _, _} | _] -> Stopped;
+                        _ -> erlang:raise(error, Reason, Stack)
+                    end
+            end;
+        Error ->
+            Error
+    end.
 
 %% @doc The workers: id, kind, state, reason, restarts, incarnation, …; `text' says why one is down.
 -spec workers(mux()) -> {ok, [map()]} | error().
 workers(Mux) ->
-    case snakemux_table:find(Mux) of
-        {ok, Table} -> {ok, [Info || {_, _, Info} <- snakemux_table:workers(Table)]};
-        none -> {error, _} = snakemux_table:port(Mux)
-    end.
+    with_table(Mux, fun(Table) -> {ok, [Info || {_, _, Info} <- snakemux_table:workers(Table)]} end).
 
 %% ---- Questions ----
 

@@ -1,12 +1,29 @@
-%% Private places for the sockets of workers: directories with mode 0700 and names that can't be guessed.
+%% Where workers listen: sockets in directories with mode 0700 and names that can't be guessed, or free ports.
 -module(snakemux_dir).
 
--export([new/0, delete/1, sweep/0, free_port/0]).
+-export([place/1, delete/1, sweep/0]).
 
-%% @doc A new one. Its name holds the BEAM's process id, so that others know when it is left over.
--spec new() -> file:filename().
+%% @doc A place for the next process of a worker: the target to connect to, what fills {port}, {address}, {id} and
+%% {index}, and the directory to delete when it has ended. A port is only for those that know nothing but port numbers.
+-spec place(snakemux_spec:worker()) -> {binary(), #{string() => string()}, file:filename() | undefined}.
+place(#{argv := Argv, id := Id, index := Index}) ->
+    Common = #{"{id}" => unicode:characters_to_list(Id), "{index}" => integer_to_list(Index)},
+    case lists:any(fun(A) -> string:find(A, "{port}") =/= nomatch end, Argv) of
+        true ->
+            Number = integer_to_list(free_port()),
+            Address = "127.0.0.1:" ++ Number,
+            {list_to_binary("ipv4:" ++ Address), Common#{"{port}" => Number, "{address}" => Address}, undefined};
+        false ->
+            Dir = new(),
+            Socket = "unix:" ++ filename:join(Dir, "w"),
+            {unicode:characters_to_binary(Socket), Common#{"{address}" => Socket}, Dir}
+    end.
+
+%% Its name tells whose it is, so that others know when it is left over: the BEAM's process id, and the namespace where
+%% that counts, for /tmp may be shared by several.
 new() ->
-    Dir = filename:join(base(), lists:concat([prefix(), os:getpid(), "-", binary_to_list(binary:encode_hex(rand:bytes(8)))])),
+    Secret = binary_to_list(binary:encode_hex(rand:bytes(8))),
+    Dir = filename:join(base(), lists:concat([prefix(), namespace(), "-", os:getpid(), "-", Secret])),
     ok = file:make_dir(Dir),
     ok = file:change_mode(Dir, 8#700),
     Dir.
@@ -23,8 +40,16 @@ sweep() ->
     [delete(filename:join(base(), Dir)) || Dir <- Dirs, is_left_over(string:split(Dir, "-", all))],
     ok.
 
-is_left_over([_, Pid, _]) -> not filelib:is_dir("/proc/" ++ Pid) andalso filelib:is_dir("/proc/self");
-is_left_over(_) -> false.
+is_left_over([_, Namespace, Pid, _]) ->
+    Namespace =:= namespace() andalso filelib:is_dir("/proc/self") andalso not filelib:is_dir("/proc/" ++ Pid);
+is_left_over(_) ->
+    false.
+
+namespace() ->
+    case file:read_link("/proc/self/ns/pid") of
+        {ok, Link} -> [C || C <- Link, C >= $0, C =< $9];
+        _ -> "0"
+    end.
 
 prefix() -> "snakemux-".
 
@@ -35,8 +60,7 @@ base() ->
         _ -> "/tmp"
     end.
 
-%% @doc A TCP port of the loopback interface that nobody listens on now.
--spec free_port() -> inet:port_number().
+%% A TCP port of the loopback interface that nobody listens on now.
 free_port() ->
     {ok, Socket} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),
     {ok, Port} = inet:port(Socket),

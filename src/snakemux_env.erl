@@ -2,7 +2,7 @@
 %% release among it, unless each variable is taken out by name.
 -module(snakemux_env).
 
--export([filtered/1, with/2]).
+-export([filtered/1, with/2, keeps/2]).
 
 -type inherit() :: all | none | [string() | binary()].
 -export_type([inherit/0]).
@@ -16,6 +16,8 @@ filtered(Inherit) -> [{Name, false} || {Name, _} <- os:env(), not keeps(Inherit,
 -spec with(inherit(), [{string(), string() | false}]) -> [{string(), string() | false}].
 with(Inherit, Own) -> [Pair || {Name, _} = Pair <- filtered(Inherit), not lists:keymember(Name, 1, Own)] ++ Own.
 
+%% @doc Whether a variable of the BEAM is passed on.
+-spec keeps(inherit(), string()) -> boolean().
 keeps(all, Name) ->
     not (lists:member(Name, ["BINDIR", "ROOTDIR", "EMU", "PROGNAME"]) orelse
          lists:prefix("RELEASE_", Name) orelse lists:prefix("ERL_", Name));

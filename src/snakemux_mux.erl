@@ -1,17 +1,22 @@
 %% Owns the port program: starts it, starts it again when it ends, forwards its events to the callers, cancels the
-%% calls of callers that died. It never runs user code and never waits: commands go to the port from the callers'
-%% own processes, and what this process itself writes is dropped rather than waited for when the pipe is full.
+%% calls of callers that died, keeps the connections that the workers want. It never runs user code and never waits:
+%% commands go to the port from the callers' own processes, and what this process itself writes is kept for later
+%% rather than waited for when the pipe is full.
 -module(snakemux_mux).
 -behaviour(gen_server).
 
--export([start_link/1, watch/2, send/2, sync/1]).
+-export([start_link/1, watch/2, connect/2, disconnect/4, send/2, sync/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -define(HELLO_TIMEOUT, 5000).
+%% Every tick in which the port program was silent it is asked; after so many silent ones it is killed and replaced.
 -define(TICK, 1000).
-%% A port program with running calls that says nothing for so long, though it was asked, is killed and replaced.
--define(SILENCE, 3000).
+-define(SILENT_TICKS, 4).
 -define(MAX_BACKOFF, 5000).
+%% A port program that lived for so long is replaced without delay when it ends.
+-define(STABLE, 5000).
+%% How long the calls that were cancelled when the instance stops may take to say so.
+-define(LAST_WORDS, 500).
 
 -record(state, {
     name :: atom(),
@@ -19,11 +24,13 @@
     options :: snakemux_options:instance(),
     port :: port() | undefined,
     os_pid :: pos_integer() | undefined,
-    ready = false :: boolean(),
+    %% Since when it speaks; undefined until it has said hello.
+    ready :: integer() | undefined,
     failures = 0 :: non_neg_integer(),
-    heard = 0 :: integer(),
-    pinged :: integer() | undefined,
-    unsent = [] :: [term()]
+    silent = 0 :: non_neg_integer(),
+    stopping = false :: boolean(),
+    %% Frames that the full pipe did not take yet, the oldest first.
+    unsent = queue:new() :: queue:queue([tuple()])
 }).
 
 -spec start_link(snakemux_options:instance()) -> {ok, pid()}.
@@ -31,9 +38,22 @@ start_link(Options) -> gen_server:start_link(?MODULE, Options, []).
 
 %% @doc The calls of this process are cancelled when it dies.
 -spec watch(snakemux_table:table(), pid()) -> ok.
-watch(Table, Pid) ->
-    case snakemux_table:mux(Table) of
-        {ok, Mux} -> gen_server:cast(Mux, {watch, Pid});
+watch(Table, Pid) -> cast(Table, {watch, Pid}).
+
+%% @doc Connects anew what the table says is wanted for this worker.
+-spec connect(snakemux_table:table(), snakemux_proto:worker_id()) -> ok.
+connect(Table, Id) -> cast(Table, {connect, Id}).
+
+%% @doc Takes a connection away; `Ref', a call in the table, hears when it is gone.
+-spec disconnect(
+    snakemux_table:table(), snakemux_table:ref(), snakemux_proto:worker_id(), now | {drain, non_neg_integer()}
+) -> ok.
+disconnect(Table, Ref, Id, How) -> cast(Table, {disconnect, Ref, Id, How}).
+
+%% One that is not there has nothing to do: the next one starts from what is in the table.
+cast(Table, Message) ->
+    case snakemux_table:process(Table, mux) of
+        {ok, Mux} -> gen_server:cast(Mux, Message);
         none -> ok
     end.
 
@@ -50,7 +70,7 @@ send(Port, Message) ->
 %% @doc Returns when the mux has finished what it was doing.
 -spec sync(snakemux_table:table()) -> ok.
 sync(Table) ->
-    {ok, Mux} = snakemux_table:mux(Table),
+    {ok, Mux} = snakemux_table:process(Table, mux),
     try
         gen_server:call(Mux, sync, infinity)
     catch
@@ -63,26 +83,23 @@ init(#{name := Name} = Options) ->
     process_flag(message_queue_data, off_heap),
     {ok, Table} = snakemux_table:find(Name),
     State = #state{name = Name, table = Table, options = Options},
-    snakemux_table:put_mux(Table, self()),
+    snakemux_table:put_process(Table, mux, self()),
     %% What an earlier life of this process left behind.
     fail_calls(State, down_error("the process that owned the port program ended")),
-    [gen_server:cast(self(), {watch, Pid}) || Pid <- snakemux_table:watched(Table)],
-    _ = timer:send_interval(?TICK, tick),
+    lists:foreach(fun(Pid) -> erlang:monitor(process, Pid) end, snakemux_table:watched(Table)),
+    erlang:send_after(?TICK, self(), tick),
     %% A port program that is well is there when the instance's start returns, so that calls can wait for workers.
     {ok, await_hello(start_port(State))}.
 
-await_hello(#state{port = undefined} = State) -> State;
-await_hello(#state{ready = true} = State) -> State;
-await_hello(#state{port = Port} = State) ->
-    receive
-        {Port, _} = Message -> hello_info(Message, State);
-        {'EXIT', Port, _} = Message -> hello_info(Message, State);
-        {hello_timeout, Port} = Message -> hello_info(Message, State)
-    end.
+await_hello(#state{port = Port, ready = undefined} = State) when is_port(Port) ->
+    receive Message -> await_hello(handle(Message, State)) end;
+await_hello(State) ->
+    State.
 
-hello_info(Message, State) ->
-    {noreply, Next} = handle_info(Message, State),
-    await_hello(Next).
+%% A message taken from the mailbox while the server's own loop does not run.
+handle({'$gen_call', From, sync}, State) -> gen_server:reply(From, ok), State;
+handle({'$gen_cast', Message}, State) -> {noreply, Next} = handle_cast(Message, State), Next;
+handle(Message, State) -> {noreply, Next} = handle_info(Message, State), Next.
 
 %% @private
 handle_call(sync, _, State) -> {reply, ok, State}.
@@ -90,65 +107,76 @@ handle_call(sync, _, State) -> {reply, ok, State}.
 %% @private
 handle_cast({watch, Pid}, State) ->
     erlang:monitor(process, Pid),
-    {noreply, State}.
+    {noreply, State};
+handle_cast({connect, _}, #state{ready = undefined} = State) ->
+    {noreply, State};
+handle_cast({connect, Id}, #state{table = Table} = State) ->
+    %% In one frame, so that no call finds neither the old nor the new connection.
+    case snakemux_table:wanted(Table, Id) of
+        [Connect] -> {noreply, push([{disconnect, {disconnect, Id}, Id, now}, Connect], State)};
+        [] -> {noreply, State}
+    end;
+handle_cast({disconnect, Ref, _, _}, #state{ready = undefined, table = Table} = State) ->
+    _ = finish(Table, Ref, {error, down_error("it is starting")}),
+    {noreply, State};
+handle_cast({disconnect, Ref, Id, How}, State) ->
+    {noreply, push([{disconnect, Ref, Id, How}], State)}.
 
 %% @private
 handle_info({Port, {data, Frame}}, #state{port = Port} = State) ->
-    Events = snakemux_proto:decode(Frame),
-    {noreply, lists:foldl(fun handle_event/2, State#state{heard = now_ms(), pinged = undefined}, Events)};
-handle_info({'DOWN', _, process, Pid, _}, #state{table = Table} = State) ->
+    {noreply, take_frame(Frame, State#state{silent = 0})};
+handle_info({'DOWN', _, process, Pid, _}, #state{name = Name, table = Table} = State) ->
     snakemux_table:unwatch(Table, Pid),
-    {noreply, lists:foldl(fun(Ref, S) -> push({cancel, {State#state.name, Pid, Ref}}, S) end, State,
-                          snakemux_table:calls_of(Table, Pid))};
+    Refs = [{Name, Pid, Ref} || {_, Ref} <- snakemux_table:calls(Table, Pid)],
+    lists:foreach(fun(Ref) -> snakemux_table:take_call(Table, Ref) end, Refs),
+    {noreply, push([{cancel, Ref} || Ref <- Refs], State)};
 handle_info({Port, {exit_status, Status}}, #state{port = Port} = State) ->
     {noreply, port_down(exit_text(Status, State), State)};
 handle_info({'EXIT', Port, Reason}, #state{port = Port} = State) ->
     {noreply, port_down(io_lib:format("its port closed: ~p", [Reason]), State)};
 handle_info(tick, State) ->
+    erlang:send_after(?TICK, self(), tick),
     {noreply, tick(State)};
-handle_info({hello_timeout, Port}, #state{port = Port, ready = false} = State) ->
+handle_info({hello_timeout, Port}, #state{port = Port, ready = undefined} = State) ->
     {noreply, port_down("it did not say hello: is it snakemux?", State)};
-handle_info(start, #state{port = undefined} = State) ->
+handle_info(start, #state{port = undefined, stopping = false} = State) ->
     {noreply, start_port(State)};
-handle_info({'EXIT', Pid, Reason}, State) when is_pid(Pid) ->
-    {stop, Reason, State};
 handle_info(_, State) ->
     {noreply, State}.
 
 %% @private
-%% New calls are turned away, running ones finish until drain_timeout, the rest are cancelled.
-terminate(_, #state{table = Table, options = #{drain_timeout := Drain}} = State) ->
+%% The instance stops: new calls are turned away, running ones finish until drain_timeout, the rest are cancelled.
+terminate(Reason, #state{options = #{drain_timeout := Drain}} = State) when Reason =:= shutdown; Reason =:= normal ->
+    #state{name = Name, table = Table} = State,
     snakemux_table:stop(Table),
-    Drained = drain(State, now_ms() + Drain),
-    [push({cancel, {Drained#state.name, Pid, Ref}}, Drained) || {Pid, Ref} <- snakemux_table:calls(Table)],
-    Last = drain(Drained, now_ms() + 500),
-    fail_calls(Last, snakemux_proto:error(unavailable, stopping, "the instance is stopping", true)),
-    close(Last).
+    Drained = drain(State#state{stopping = true}, now_ms() + Drain),
+    Cancels = [{cancel, {Name, Pid, Ref}} || {Pid, Ref} <- snakemux_table:calls(Table, all)],
+    over("the instance is stopping", drain(push(Cancels, Drained), now_ms() + ?LAST_WORDS));
+terminate(_, State) ->
+    over("the process that owned the port program ended", State).
 
-drain(#state{port = Port, table = Table} = State, Until) ->
-    case snakemux_table:calls(Table) =/= [] andalso State#state.ready andalso Until - now_ms() of
-        Left when is_integer(Left), Left > 0 ->
-            receive
-                {Port, {data, Frame}} ->
-                    drain(lists:foldl(fun handle_event/2, State, snakemux_proto:decode(Frame)), Until);
-                {Port, {exit_status, _}} -> State#state{ready = false};
-                {'EXIT', Port, _} -> State#state{ready = false}
-            after Left -> State
-            end;
-        _ ->
-            State
+over(Text, State) ->
+    close(State),
+    fail_calls(State, snakemux_proto:error(unavailable, stopping, Text, true)).
+
+drain(#state{table = Table, ready = Ready} = State, Until) ->
+    Left = Until - now_ms(),
+    case Ready =/= undefined andalso Left > 0 andalso snakemux_table:has_calls(Table) of
+        true -> receive Message -> drain(handle(Message, State), Until) after Left -> State end;
+        false -> State
     end.
 
 %% ---- The port program ----
 
 start_port(#state{options = #{program := Program, arguments := Arguments}} = State) ->
-    try
-        Port = open_port({spawn_executable, Program}, [
-            binary, exit_status, use_stdio, {packet, 4}, {args, ["port" | Arguments]}, {env, snakemux_env:filtered(all)}
-        ]),
-        erlang:send_after(?HELLO_TIMEOUT, self(), {hello_timeout, Port}),
-        {os_pid, Pid} = erlang:port_info(Port, os_pid),
-        State#state{port = Port, os_pid = Pid, ready = false, heard = now_ms(), pinged = undefined, unsent = []}
+    Options = [
+        binary, exit_status, use_stdio, {packet, 4}, {args, ["port" | Arguments]}, {env, snakemux_env:filtered(all)}
+    ],
+    try open_port({spawn_executable, Program}, Options) of
+        Port ->
+            erlang:send_after(?HELLO_TIMEOUT, self(), {hello_timeout, Port}),
+            Pid = case erlang:port_info(Port, os_pid) of {os_pid, P} -> P; undefined -> undefined end,
+            State#state{port = Port, os_pid = Pid, silent = 0}
     catch
         error:Reason -> port_down(start_text(Program, Reason), State)
     end.
@@ -164,103 +192,104 @@ start_text(Program, Reason) ->
 exit_text(127, #state{options = #{program := Program}}) ->
     io_lib:format("it ended at once with status 127: most likely a shared library is missing; ldd ~ts names it",
                   [Program]);
+exit_text(Status, #state{options = #{program := Program}}) when Status > 128 ->
+    io_lib:format("~ts was ended by signal ~b", [Program, Status - 128]);
 exit_text(Status, #state{options = #{program := Program}}) ->
     io_lib:format("~ts ended with status ~b", [Program, Status]).
 
 %% The end of the port program: every waiting caller hears of it at once; the workers go on, a new one is started.
-port_down(Why, #state{table = Table, failures = Failures, ready = Ready} = State) ->
+port_down(Why, #state{name = Name, table = Table, ready = Ready} = State) ->
     close(State),
     Error = down_error(Why),
     snakemux_table:withdraw(Table, Error#{sent => false}),
     fail_calls(State, Error),
-    [Pid ! {snakemux_worker, connecting, #{reason => port_down}} || {_, Pid, _} <- snakemux_table:workers(Table)],
-    Delay = case Ready of true -> 0; false -> min(?MAX_BACKOFF, 100 bsl min(Failures, 6)) end,
-    logger:error("snakemux ~p: the port program is down: ~ts", [State#state.name, Why]),
+    lists:foreach(
+        fun({_, Pid, _}) -> Pid ! {snakemux_worker, connecting, #{reason => port_down}} end,
+        snakemux_table:workers(Table)
+    ),
+    Stable = Ready =/= undefined andalso now_ms() - Ready >= ?STABLE,
+    Failures = case Stable of true -> 0; false -> State#state.failures end,
+    Delay = case Failures of 0 -> 0; _ -> min(?MAX_BACKOFF, 50 bsl min(Failures, 7)) end,
+    logger:error("snakemux ~p: the port program is down: ~ts", [Name, Why]),
     erlang:send_after(Delay, self(), start),
-    State#state{port = undefined, os_pid = undefined, ready = false, failures = Failures + 1}.
+    State#state{port = undefined, os_pid = undefined, ready = undefined, failures = Failures + 1, unsent = queue:new()}.
 
 down_error(Why) ->
     snakemux_proto:error(unavailable, port_down, ["the port program is down: ", Why], true).
 
 close(#state{port = undefined}) -> ok;
-close(#state{port = Port, os_pid = Pid, ready = Ready}) ->
-    catch port_close(Port),
+close(#state{port = Port, ready = Ready} = State) ->
     %% One that never said hello may not care about its stdin either.
-    Ready orelse kill(Pid),
+    Ready =/= undefined orelse kill(State),
+    catch port_close(Port),
     receive {'EXIT', Port, _} -> ok after 0 -> ok end.
 
-kill(undefined) -> ok;
-kill(Pid) ->
-    case os:find_executable("kill") of
-        false -> ok;
-        Kill ->
-            catch open_port({spawn_executable, Kill}, [{args, ["-KILL", integer_to_list(Pid)]}, stderr_to_stdout]),
-            ok
-    end.
-
-fail_calls(#state{name = Name, table = Table}, Error) ->
-    [finish(Table, {Name, Pid, Ref}, {error, Error}) || {Pid, Ref} <- snakemux_table:calls(Table)],
+%% There may be no kill(1): the port program can do it too.
+kill(#state{os_pid = undefined}) -> ok;
+kill(#state{os_pid = Pid, options = #{program := Program}}) ->
+    {Command, Flag} = case os:find_executable("kill") of false -> {Program, "kill"}; Found -> {Found, "-KILL"} end,
+    catch open_port({spawn_executable, Command}, [{args, [Flag, integer_to_list(Pid)]}, stderr_to_stdout]),
     ok.
 
-%% Asks a silent port program that has calls to run; kills one that does not answer. An idle one is left alone.
-tick(#state{ready = true, pinged = undefined, heard = Heard, table = Table} = State) ->
-    Ttl = maps:get(session_ttl, State#state.options),
+fail_calls(#state{name = Name, table = Table}, Error) ->
+    lists:foreach(
+        fun({Pid, Ref}) -> finish(Table, {Name, Pid, Ref}, {error, Error}) end, snakemux_table:calls(Table, all)
+    ).
+
+tick(#state{ready = undefined} = State) ->
+    State;
+tick(#state{silent = ?SILENT_TICKS} = State) ->
+    kill(State),
+    port_down("it said nothing for several seconds and was killed", State);
+tick(#state{silent = Silent, table = Table, options = #{session_ttl := Ttl}} = State) ->
     snakemux_table:expire_pins(Table, now_ms(), Ttl),
-    case now_ms() - Heard >= ?TICK andalso snakemux_table:has_calls(Table) of
-        true -> push({ping, {mux, ping}}, State#state{pinged = now_ms()});
-        false -> flush(State)
-    end;
-tick(#state{ready = true, pinged = Pinged, os_pid = Pid} = State) ->
-    case now_ms() - Pinged >= ?SILENCE of
-        true ->
-            kill(Pid),
-            port_down(io_lib:format("it said nothing for ~b ms and was killed", [?SILENCE]), State);
-        false ->
-            flush(State)
-    end;
-tick(State) ->
-    State.
+    push([{ping, {mux, ping}}], State#state{silent = Silent + 1}).
 
 %% This process must not be suspended by a full pipe: what can't be written now is written at a later tick.
-push(Message, #state{unsent = Unsent} = State) ->
-    flush(State#state{unsent = Unsent ++ [Message]}).
+push([], State) -> State;
+push(Messages, #state{unsent = Unsent} = State) -> flush(State#state{unsent = queue:in(Messages, Unsent)}).
 
-flush(#state{unsent = []} = State) -> State;
-flush(#state{port = undefined} = State) -> State#state{unsent = []};
-flush(#state{port = Port, unsent = [Message | Rest]} = State) ->
-    try port_command(Port, snakemux_proto:encode(Message), [nosuspend]) of
-        true -> flush(State#state{unsent = Rest});
-        false -> State
-    catch
-        error:badarg -> State#state{unsent = []}
+flush(#state{port = undefined} = State) -> State#state{unsent = queue:new()};
+flush(#state{port = Port, unsent = Unsent} = State) ->
+    case queue:out(Unsent) of
+        {{value, Messages}, Rest} ->
+            try port_command(Port, snakemux_proto:encode(Messages), [nosuspend]) of
+                true -> flush(State#state{unsent = Rest});
+                false -> State
+            catch
+                error:badarg -> State
+            end;
+        {empty, _} ->
+            State
     end.
 
 %% ---- Events ----
 
+take_frame(Frame, State) ->
+    try snakemux_proto:decode(Frame) of
+        Events -> lists:foldl(fun handle_event/2, State, Events)
+    catch
+        error:badarg -> port_down("it speaks something else than the protocol: is it snakemux?", State)
+    end.
+
 handle_event({chunk, {_, Pid, _} = Ref, Chunk}, #state{table = Table} = State) ->
     Left = snakemux_table:count_chunk(Table, Ref),
-    Left =:= over orelse (Pid ! {snakemux, Ref, {chunk, unwrap(Chunk)}}),
-    Left =:= passive andalso (Pid ! {snakemux, Ref, passive}),
+    _ = Left =:= over orelse (Pid ! {snakemux, Ref, {chunk, unwrap(Chunk)}}),
+    _ = Left =:= passive andalso (Pid ! {snakemux, Ref, passive}),
     State;
-handle_event({ok, {_, Pid, _} = Ref, Result, Meta}, #state{table = Table} = State) when is_pid(Pid) ->
+handle_event({ok, {_, _, _} = Ref, Result, Meta}, #state{table = Table} = State) ->
     keep_pin(Table, finish(Table, Ref, {ok, unwrap(Result)}), Meta),
     State;
 handle_event({done, Ref, Meta}, #state{table = Table} = State) ->
     keep_pin(Table, finish(Table, Ref, {done, Meta}), Meta),
     State;
-handle_event({error, {_, Pid, _} = Ref, Error}, #state{table = Table} = State) when is_pid(Pid) ->
-    case finish(Table, Ref, {error, explain(Error, Table)}) of
-        {ok, Session} when Session =/= undefined, map_get(reason, Error) =:= session_lost ->
-            snakemux_table:unpin(Table, Session);
-        _ -> ok
-    end,
+handle_event({error, {_, _, _} = Ref, Error}, #state{table = Table} = State) ->
+    keep_pin(Table, finish(Table, Ref, {error, explain(Error, Table)}), Error),
     State;
-handle_event({worker, Id, WorkerState, Info}, #state{table = Table} = State) ->
-    case snakemux_table:worker(Table, Id) of
-        {ok, Pid, _} -> Pid ! {snakemux_worker, WorkerState, Info};
-        none -> ok
-    end,
-    State;
+handle_event({error, {connect, Id}, #{code := Code} = Error}, State) when Code =/= already_exists ->
+    tell_worker(Id, refused, Error, State);
+handle_event({worker, Id, WorkerState, Info}, State) ->
+    tell_worker(Id, WorkerState, Info, State);
 handle_event({hello, Version, Info}, State) ->
     hello(Version =:= snakemux_proto:version(), Version, Info, State);
 handle_event({protocol_error, Info}, State) ->
@@ -269,7 +298,11 @@ handle_event({protocol_error, Info}, State) ->
 handle_event(_, State) ->
     State.
 
-%% The answers to what this process and the workers themselves asked for end here.
+tell_worker(Id, What, Info, #state{table = Table} = State) ->
+    _ = [Pid ! {snakemux_worker, What, Info} || {ok, Pid, _} <- [snakemux_table:worker(Table, Id)]],
+    State.
+
+%% Whoever takes a call out of the table delivers its end, so there is exactly one.
 finish(Table, {_, Pid, _} = Ref, Event) ->
     case snakemux_table:take_call(Table, Ref) of
         {ok, Session} ->
@@ -279,15 +312,32 @@ finish(Table, {_, Pid, _} = Ref, Event) ->
             none
     end.
 
-keep_pin(Table, {ok, Session}, #{worker := Id, incarnation := Incarnation}) when Session =/= undefined ->
+%% Where a session lives, so that a new port program can be told. An error knows the worker, but not its incarnation.
+keep_pin(_, none, _) -> true;
+keep_pin(_, {ok, undefined}, _) -> true;
+keep_pin(Table, {ok, Session}, #{worker := Id, incarnation := Incarnation}) ->
     snakemux_table:pin(Table, Session, Id, Incarnation);
-keep_pin(_, _, _) ->
-    ok.
+keep_pin(Table, {ok, Session}, #{reason := session_lost}) ->
+    snakemux_table:unpin(Table, Session);
+keep_pin(Table, {ok, Session}, #{worker := Id, sent := true, reason := Reason}) when Reason =/= worker_down ->
+    case snakemux_table:worker(Table, Id) of
+        {ok, _, #{incarnation := I}} -> snakemux_table:has_pin(Table, Session) orelse snakemux_table:pin(Table, Session, Id, I);
+        _ -> true
+    end;
+keep_pin(_, _, _) -> true.
 
 unwrap(#{<<"snakemux.value">> := Value} = Map) when map_size(Map) =:= 1 -> Value;
 unwrap(Value) -> Value.
 
-%% That no worker took a call has reasons that only this side knows.
+%% That no worker took a call has reasons that only this side knows. One that is not connected is here all the same.
+explain(#{reason := no_worker, code := not_found, worker := Id} = Error, Table) ->
+    case snakemux_table:worker(Table, Id) of
+        {ok, _, #{state := State}} ->
+            Text = iolist_to_binary(["worker ", Id, " is ", atom_to_binary(State)]),
+            explain(Error#{code := unavailable, reason := worker_down, message := Text}, Table);
+        none ->
+            Error
+    end;
 explain(#{reason := Reason, origin := mux, sent := false, message := Message} = Error, Table)
         when Reason =:= no_worker; Reason =:= worker_down; Reason =:= deadline ->
     Texts = [[$\n, Id, ": ", Text] || {Id, _, #{text := Text}} <- snakemux_table:workers(Table)],
@@ -295,27 +345,16 @@ explain(#{reason := Reason, origin := mux, sent := false, message := Message} = 
 explain(Error, _) ->
     Error.
 
+%% Everything that the last one knew goes in one frame, and before any call.
 hello(true, _, #{limits := _}, #state{port = Port, table = Table} = State) ->
-    send(Port, {options, {mux, options}, #{batch => true}}),
-    Wanted = snakemux_table:wanted(Table),
-    connect(Port, Wanted),
-    [send(Port, {pin, Session, Id, Incarnation}) || {Session, Id, Incarnation} <- snakemux_table:pins(Table)],
-    snakemux_table:publish(Table, Port),
-    %% What a worker came to want while the port was not published yet.
-    connect(Port, snakemux_table:wanted(Table) -- Wanted),
-    State#state{ready = true, failures = 0};
+    Pins = [{pin, Session, Id, Incarnation} || {Session, Id, Incarnation} <- snakemux_table:pins(Table)],
+    Wanted = snakemux_table:wanted(Table, all),
+    Next = push([{options, {mux, options}, #{batch => true}} | Wanted ++ Pins], State#state{ready = now_ms()}),
+    State#state.stopping orelse snakemux_table:publish(Table, Port),
+    Next;
 hello(_, Version, Info, #state{options = #{program := Program}} = State) ->
     Text = io_lib:format("~ts speaks version ~p of the protocol (~p), this application version ~b: build both from one source",
                          [Program, Version, Info, snakemux_proto:version()]),
     port_down(Text, State).
-
-connect(Port, Wanted) ->
-    [
-        send(Port, [
-            {disconnect, {mux, disconnect}, Id, now},
-            {connect, {mux, connect}, Id, Target, Options}
-        ])
-     || {Id, Target, Options} <- Wanted
-    ].
 
 now_ms() -> erlang:monotonic_time(millisecond).

@@ -1,7 +1,7 @@
 %% What options there are and what they may be: of an instance and of a call. Workers: snakemux_spec.
 -module(snakemux_options).
 
--export([instance/1, call/1, await/1, to_map/2, check/3, fail/3, format_error/2, priv_dir/0]).
+-export([instance/1, call/1, credit/1, await/1, restart/1, to_map/2, check/3, fail/3, format_error/2, priv_dir/0]).
 
 -export_type([instance/0, rule/0]).
 
@@ -11,7 +11,7 @@
     arguments := [string()],
     drain_timeout := non_neg_integer(),
     session_ttl := pos_integer(),
-    start_concurrency := pos_integer(),
+    max_message := pos_integer() | undefined,
     workers := [snakemux_spec:worker()]
 }.
 %% What an option may be, and how to say so.
@@ -23,6 +23,7 @@ instance(Options0) ->
     Options = to_map(instance, Options0),
     check(instance, Options, instance_rules()),
     is_map_key(name, Options) orelse fail(name, missing, "an atom, the name of the instance"),
+    MaxMessage = maps:get(max_message, Options, undefined),
     Limits = [max_frame, max_message, max_buffered, max_queue, max_calls, max_sessions, session_ttl],
     #{
         name => maps:get(name, Options),
@@ -30,8 +31,8 @@ instance(Options0) ->
         arguments => lists:append([argument(Key, Value) || {Key, Value} <- maps:to_list(maps:with(Limits, Options))]),
         drain_timeout => maps:get(drain_timeout, Options, 10000),
         session_ttl => maps:get(session_ttl, Options, 3600000),
-        start_concurrency => maps:get(start_concurrency, Options, 2),
-        workers => snakemux_spec:workers(maps:get(workers, Options, []), maps:get(max_message, Options, undefined))
+        max_message => MaxMessage,
+        workers => snakemux_spec:workers(maps:get(workers, Options, []), MaxMessage)
     }.
 
 program(#{program := Program}) -> unicode:characters_to_list(Program);
@@ -61,6 +62,19 @@ call(Options0) ->
     map_size(Options) =:= 0 orelse check(call, Options, call_rules()),
     Options.
 
+%% @doc What credit/2 takes.
+-spec credit(term()) -> ok.
+credit(N) -> check(credit, #{credit => N}, maps:with([credit], call_rules())).
+
+%% @doc The options of restart_workers/2, checked and completed.
+-spec restart(map() | proplists:proplist()) -> #{rolling := boolean(), drain := non_neg_integer(), timeout := timeout()}.
+restart(Options0) ->
+    Options = to_map(restart_workers, Options0),
+    check(restart_workers, Options, #{
+        rolling => one_of([true, false]), drain => from_zero_rule(), timeout => timeout_rule()
+    }),
+    maps:merge(#{rolling => false, drain => 30000, timeout => 60000}, Options).
+
 %% @doc The options of await_ready/2, checked and completed.
 -spec await(map() | proplists:proplist()) -> #{workers := all | pos_integer(), timeout := timeout()}.
 await(Options0) ->
@@ -77,8 +91,7 @@ instance_rules() ->
         name => {fun(V) -> is_atom(V) andalso V =/= undefined andalso V =/= nil end, "an atom"},
         workers => {fun is_list/1, "a list of workers"},
         program => {fun is_text/1, "a path"},
-        drain_timeout => {fun(V) -> is_integer(V) andalso V >= 0 end, "milliseconds, from 0 on"},
-        start_concurrency => Positive,
+        drain_timeout => from_zero_rule(),
         max_frame => Positive,
         max_message => Positive,
         max_buffered => Positive,
@@ -103,6 +116,8 @@ call_rules() ->
         session => Name,
         worker => Name
     }.
+
+from_zero_rule() -> {fun(V) -> V =:= 0 orelse is_positive(V) end, "milliseconds, from 0 on"}.
 
 timeout_rule() -> {fun(V) -> V =:= infinity orelse is_positive(V) end, "1..2147483647 milliseconds or infinity"}.
 

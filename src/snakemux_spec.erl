@@ -24,6 +24,9 @@
     env_inherit => snakemux_env:inherit(),
     cd => string(),
     ready_timeout := pos_integer(),
+    %% The worker that must have started before this one does.
+    behind => snakemux_proto:worker_id(),
+    stuck_grace := pos_integer(),
     on_stuck := restart | ignore,
     kill_unresponsive := boolean(),
     connect := map()
@@ -73,16 +76,11 @@ python(Options, MaxMessage) ->
     is_map_key(module, Options) orelse snakemux_options:fail(module, missing, "the module of the worker, or Module:Name"),
     Argv =
         [interpreter(Options), "-u", "-m", "snakemux", text(maps:get(module, Options)), "--address", "{address}"] ++
-        flag("--threads", Options, threads) ++
+        ["--threads=" ++ integer_to_list(N) || #{threads := N} <- [Options]] ++
+        [lists:concat(["--stuck-grace=", Ms / 1000]) || #{stuck_grace := Ms} <- [Options]] ++
         ["--max-message=" ++ integer_to_list(MaxMessage) || MaxMessage =/= undefined] ++
         [text(A) || A <- maps:get(args, Options, [])],
     counted(python, Options, (process(Options))#{argv => Argv, path => path(maps:get(path, Options, []))}).
-
-flag(Flag, Options, Key) ->
-    case Options of
-        #{Key := Value} -> [Flag, integer_to_list(Value)];
-        #{} -> []
-    end.
 
 interpreter(#{python := Python}) -> text(Python);
 interpreter(_) ->
@@ -93,7 +91,11 @@ interpreter(_) ->
     end.
 
 path([]) -> [];
-path({priv, App, Dir}) -> [filename:join(code:priv_dir(App), text(Dir))];
+path({priv, App, Dir} = Path) ->
+    case code:priv_dir(App) of
+        {error, bad_name} -> snakemux_options:fail(path, Path, "of an application that is there");
+        Priv -> [filename:join(Priv, text(Dir))]
+    end;
 path(Path) ->
     case is_text(Path) of
         true -> [filename:absname(text(Path))];
@@ -103,8 +105,12 @@ path(Path) ->
 counted(Kind, Options, Worker) ->
     Count = maps:get(count, Options, 1),
     Id = id(Kind, Options),
+    AtOnce = maps:get(start_concurrency, Options, erlang:system_info(schedulers_online)),
     Base = maps:merge(common(Kind, Options), Worker),
-    [Base#{id => numbered(Id, N, Count), index => N} || N <- lists:seq(0, Count - 1)].
+    [behind(N - AtOnce, Id, Base#{id => numbered(Id, N, Count), index => N}) || N <- lists:seq(0, Count - 1)].
+
+behind(N, Id, Worker) when N >= 0 -> Worker#{behind => <<Id/binary, $-, (integer_to_binary(N))/binary>>};
+behind(_, _, Worker) -> Worker.
 
 numbered(Id, _, 1) -> Id;
 numbered(Id, N, _) -> <<Id/binary, $-, (integer_to_binary(N))/binary>>.
@@ -117,6 +123,7 @@ common(Kind, Options) ->
     #{
         kind => Kind,
         ready_timeout => maps:get(ready_timeout, Options, case Kind of attach -> 5000; _ -> 60000 end),
+        stuck_grace => maps:get(stuck_grace, Options, 10000),
         on_stuck => maps:get(on_stuck, Options, restart),
         kill_unresponsive => maps:get(kill_unresponsive, Options, false),
         connect => maps:map(fun connect_value/2, maps:with(?CONNECT, Options))
@@ -127,7 +134,7 @@ connect_value(Key, Value) when Key =:= ca_file; Key =:= authority -> unicode:cha
 connect_value(_, Value) -> Value.
 
 process(Options) ->
-    Env = maps:to_list(snakemux_options:to_map(env, maps:get(env, Options, #{}))),
+    Env = case maps:get(env, Options, []) of Map when is_map(Map) -> maps:to_list(Map); List -> List end,
     Worker = #{
         env => [{text(Name), text(Value)} || {Name, Value} <- Env],
         env_inherit => maps:get(env_inherit, Options, all)
@@ -146,6 +153,7 @@ python_rules() ->
     (process_rules())#{
         module => text_rule(),
         threads => positive_rule(),
+        stuck_grace => positive_rule(),
         python => text_rule(),
         path => {fun is_path/1, "a directory, {priv, App, Dir}, or a list of these"},
         args => {fun(V) -> is_list(V) andalso lists:all(fun is_text/1, V) end, "a list of texts for the command line"}
@@ -154,7 +162,8 @@ python_rules() ->
 process_rules() ->
     (common_rules())#{
         count => positive_rule(),
-        env => {fun(V) -> is_map(V) orelse is_list(V) end, "a map of texts"},
+        start_concurrency => positive_rule(),
+        env => {fun is_env/1, "a map of texts, by name"},
         env_inherit => {
             fun(V) -> V =:= all orelse V =:= none orelse (is_list(V) andalso lists:all(fun is_text/1, V)) end,
             "all, none or a list of names"
@@ -194,6 +203,11 @@ off_rule() ->
 is_path({priv, App, Dir}) -> is_atom(App) andalso is_text(Dir);
 is_path(Path) -> is_text(Path) orelse (is_list(Path) andalso lists:all(fun is_path/1, Path)).
 
+is_env(Env) when is_map(Env) -> is_env(maps:to_list(Env));
+is_env(Env) ->
+    is_list(Env) andalso lists:all(fun({N, V}) -> is_text(N) andalso (is_text(V) orelse V =:= "" orelse V =:= <<>>);
+                                      (_) -> false end, Env).
+
 is_text(V) when is_binary(V) -> V =/= <<>>;
 is_text([C | _] = V) when is_integer(C) -> io_lib:printable_unicode_list(V);
 is_text(_) -> false.
@@ -219,13 +233,15 @@ argv(#{argv := Argv}, Values) -> [fill(A, Values) || A <- Argv].
 env(#{env := Env} = Worker, Values) ->
     Own = [{Name, fill(Value, Values)} || {Name, Value} <- Env],
     case Worker of
-        #{path := Path} -> [{"PYTHONPATH", python_path(Path, Own)} | proplists:delete("PYTHONPATH", Own)];
+        #{path := Path, env_inherit := Inherit} ->
+            [{"PYTHONPATH", python_path(Path, Own, Inherit)} | proplists:delete("PYTHONPATH", Own)];
         #{} -> Own
     end.
 
-python_path(Path, Own) ->
+python_path(Path, Own, Inherit) ->
     Library = filename:join(snakemux_options:priv_dir(), "python"),
-    Given = [P || P <- [proplists:get_value("PYTHONPATH", Own, os:getenv("PYTHONPATH", ""))], P =/= ""],
+    Inherited = case snakemux_env:keeps(Inherit, "PYTHONPATH") of true -> os:getenv("PYTHONPATH", ""); false -> "" end,
+    Given = [P || P <- [proplists:get_value("PYTHONPATH", Own, Inherited)], P =/= ""],
     lists:flatten(lists:join(":", Path ++ Given ++ [Library])).
 
 fill(Text, Values) ->

@@ -10,21 +10,22 @@
 -module(snakemux_worker).
 -behaviour(gen_statem).
 
--export([start_link/2, drain/2, restart/1]).
+-export([start_link/2, restart/2, remove/2]).
 -export([callback_mode/0, init/1, handle_event/4, terminate/3]).
 
+%% After SIGTERM: a worker may finish what it does, one that is stuck will hardly listen.
 -define(STOP, 5000).
--define(TAIL, 20).
+-define(STOP_STUCK, 1000).
 %% So often in a row calls wait for a worker that ended; after that it is taken out until it is ready.
 -define(PATIENCE, 3).
-%% Lines of output that go to the logger in a second; the rest is counted.
--define(LINES, 100).
 -define(MAX_BACKOFF, 30000).
-%% A worker that was ready for so long starts again without delay.
+%% A worker that was ready for so long starts again as if it had never failed.
 -define(STABLE, 10000).
-%% How long a worker may be unhealthy (or silent, without any call running) before it is started again.
--define(STUCK, 1000).
--define(SILENT, 10000).
+%% How often one that is unresponsive is looked at, and how long its running calls may take when it is stuck.
+-define(LOOK, 1000).
+-define(DRAIN_STUCK, 10000).
+%% How often one that starts after others looks whether they have.
+-define(TURN, 50).
 
 -record(data, {
     name :: atom(),
@@ -35,260 +36,270 @@
     %% What fills {port}, {address}, … of the next process, whose connection is wanted already.
     values :: #{string() => string()} | undefined,
     incarnation = <<>> :: binary(),
-    lines = [] :: [binary()],
-    partial = [] :: [binary()],
-    quota = ?LINES :: integer(),
+    output :: snakemux_output:output(),
     failures = 0 :: non_neg_integer(),
     restarts = 0 :: non_neg_integer(),
     ready_at :: integer() | undefined,
-    info = #{} :: map(),
-    %% Why it is not ready, in words.
-    text :: binary() | undefined
+    %% Since when it is unresponsive, and since when moreover no call runs on it.
+    silent_at :: integer() | undefined,
+    idle_at :: integer() | undefined,
+    %% Who waits for its connection to be drained.
+    drains = #{} :: #{snakemux:ref() => {restart, gen_statem:from()} | remove},
+    %% Why it is down, and what the port program said of its connection.
+    text :: binary() | undefined,
+    info = #{} :: map()
 }).
 
--spec start_link(atom(), snakemux_spec:worker()) -> {ok, pid()}.
+-spec start_link(atom(), snakemux_spec:worker()) -> {ok, pid()} | {error, term()}.
 start_link(Name, Worker) -> gen_statem:start_link(?MODULE, {Name, Worker}, []).
 
-%% @doc Takes its connection away: at once, or after its calls have ended, for `Ms' at most. Waits for it.
--spec drain(pid(), now | {drain, non_neg_integer()}) -> ok.
-drain(Pid, How) -> gen_statem:call(Pid, {drain, How}, infinity).
+%% @doc Ends its process and starts a new one, at once or after its calls have ended, for `Ms' at most.
+-spec restart(pid(), now | {drain, non_neg_integer()}) -> ok.
+restart(Pid, How) -> gen_statem:call(Pid, {restart, How}, infinity).
 
-%% @doc Ends its process and starts a new one.
--spec restart(pid()) -> ok.
-restart(Pid) -> gen_statem:call(Pid, restart, infinity).
+%% @doc Ends it for good; returns when it has ended.
+-spec remove(pid(), now | {drain, non_neg_integer()}) -> ok.
+remove(Pid, How) ->
+    Monitor = erlang:monitor(process, Pid),
+    gen_statem:cast(Pid, {remove, How}),
+    receive {'DOWN', Monitor, process, Pid, _} -> ok end.
 
 %% @private
 callback_mode() -> handle_event_function.
 
 %% @private
-init({Name, Worker}) ->
+init({Name, #{id := Id} = Worker}) ->
     process_flag(trap_exit, true),
     {ok, Table} = snakemux_table:find(Name),
-    Data = #data{name = Name, table = Table, worker = Worker},
-    %% The connection is wanted before this returns, so that the very next call waits for it.
-    case Worker of
-        #{kind := attach, target := Target} ->
-            connect(Target, Data),
-            {ok, starting, show(starting, Data)};
-        #{} ->
-            {ok, starting, show(starting, prepare(Data)), {next_event, internal, start}}
+    case snakemux_table:claim_worker(Table, Id) of
+        true ->
+            Data = #data{name = Name, table = Table, worker = Worker, output = snakemux_output:new(Id)},
+            %% The connection is wanted before this returns, so that the very next call waits for it.
+            {ok, starting, show(starting, prepared(Data)), {next_event, internal, wait_turn}};
+        false ->
+            {stop, {shutdown, already_exists}}
     end.
 
 %% @private
+handle_event(Type, wait_turn, starting, Data) when Type =:= internal; Type =:= state_timeout ->
+    case is_my_turn(Data) of
+        true -> start(Data);
+        false -> {keep_state, Data, {state_timeout, ?TURN, wait_turn}}
+    end;
 handle_event(internal, start, starting, Data) ->
     start(Data);
-handle_event(state_timeout, start, _, Data) ->
+handle_event(state_timeout, start, down, Data) ->
     start(Data#data{restarts = Data#data.restarts + 1});
 handle_event(state_timeout, not_ready, starting, #data{worker = #{ready_timeout := Ms}} = Data) ->
-    stop_process(Data),
-    down(io_lib:format("not ready within ready_timeout (~b ms)", [Ms]), Data);
-handle_event(info, {snakemux_worker, State, Info}, Was, Data) ->
-    connection(State, Was, Data#data{info = Info#{state => State}});
-handle_event(info, {Port, {data, {Flag, Text}}}, _, #data{port = Port} = Data) ->
-    {keep_state, output(Flag, Text, Data), [{{timeout, lines}, 1000, refill} || Data#data.quota =:= ?LINES]};
-handle_event(info, {Port, {exit_status, Status}}, State, #data{port = Port} = Data) when State =/= down ->
+    down(io_lib:format("not ready within ready_timeout (~b ms)", [Ms]), stop_process(?STOP, Data));
+handle_event(info, {snakemux_worker, refused, #{message := Text}}, _, Data) ->
+    {next_state, down, show(down, stop_process(?STOP, Data#data{text = Text})), no_timers()};
+handle_event(info, {snakemux_worker, State, Info}, Was, #data{incarnation = Mine} = Data) ->
+    case Info of
+        #{incarnation := Other} when Mine =/= <<>>, Other =/= Mine -> keep_state_and_data;
+        #{} -> connection(State, Was, Data#data{info = Info#{state => State}})
+    end;
+handle_event(info, {Port, {data, Bytes}}, _, #data{port = Port, output = Output} = Data) ->
+    Timer = [{{timeout, quota}, 1000, refill} || snakemux_output:is_fresh(Output)],
+    {keep_state, Data#data{output = snakemux_output:add(Bytes, Output)}, Timer};
+handle_event({timeout, quota}, refill, _, #data{output = Output} = Data) ->
+    Next = snakemux_output:refill(Output),
+    {keep_state, Data#data{output = Next}, [{{timeout, quota}, 1000, refill} || not snakemux_output:is_fresh(Next)]};
+handle_event(info, {Port, {exit_status, Status}}, _, #data{port = Port} = Data) ->
     down(exit_text(Status), Data#data{port = undefined});
-handle_event({timeout, stuck}, Why, ready, Data) ->
-    stop_process(Data),
-    down(Why, Data);
-handle_event({timeout, silent}, _, ready, Data) ->
-    ask_stats(Data);
+handle_event(info, {'EXIT', Port, Reason}, _, #data{port = Port} = Data) ->
+    down(io_lib:format("its guardian's port closed: ~p", [Reason]), Data#data{port = undefined});
+handle_event({timeout, look}, again, ready, #data{name = Name} = Data) ->
+    _ = snakemux:request_async(Name, stats),
+    {keep_state, Data, {{timeout, look}, ?LOOK, again}};
 handle_event(info, {snakemux, _, {ok, #{workers := Workers}}}, ready, #data{worker = #{id := Id}} = Data) ->
     case Workers of
-        #{Id := #{state := unresponsive, in_flight := 0}} ->
-            stop_process(Data),
-            down("it did not answer, with no call running", Data);
-        #{} ->
-            {keep_state, Data, {{timeout, silent}, ?SILENT, again}}
+        #{Id := #{state := unresponsive, in_flight := Running}} -> judge(Running, now_ms(), Data);
+        #{} -> keep_state_and_data
     end;
-handle_event({timeout, lines}, _, _, Data) ->
-    {keep_state, refill(Data)};
-handle_event({call, From}, {drain, How}, _, Data) ->
-    disconnect(How, Data),
-    {keep_state, Data, {reply, From, ok}};
-handle_event({call, From}, restart, _, Data) ->
-    disconnect(now, Data),
-    stop_process(Data),
-    Next = clean(Data#data{port = undefined, values = undefined, failures = 0, restarts = Data#data.restarts + 1}),
-    {next_state, starting, show(starting, Next), [{reply, From, ok}, {next_event, internal, start}]};
-handle_event(_, _, _, Data) ->
-    {keep_state, Data}.
+handle_event(info, {snakemux, Ref, _}, _, #data{drains = Drains} = Data) when is_map_key(Ref, Drains) ->
+    case maps:take(Ref, Drains) of
+        {{restart, From}, Rest} -> again(?STOP, [{reply, From, ok}], Data#data{drains = Rest});
+        {remove, _} -> {stop, {shutdown, removed}, Data}
+    end;
+handle_event({call, From}, {restart, now}, _, Data) ->
+    again(?STOP, [{reply, From, ok}], Data);
+handle_event({call, From}, {restart, How}, _, Data) ->
+    {keep_state, drain(How, {restart, From}, Data)};
+handle_event(cast, {remove, now}, _, Data) ->
+    {stop, {shutdown, removed}, Data};
+handle_event(cast, {remove, How}, _, Data) ->
+    {keep_state, drain(How, remove, Data)};
+handle_event(_, _, _, _) ->
+    keep_state_and_data.
 
 %% @private
 terminate(_, _, #data{table = Table, worker = #{id := Id}} = Data) ->
-    disconnect(now, Data),
-    stop_process(Data),
-    clean(Data),
+    _ = stop_process(?STOP, disconnect(Data)),
     snakemux_table:remove_worker(Table, Id).
 
 %% ---- The process ----
 
-start(#data{worker = #{kind := attach, target := Target}} = Data) ->
-    connect(Target, Data),
-    {next_state, starting, show(starting, Data)};
+%% With start_concurrency, a worker starts when the one so many places before it has started, or failed to.
+is_my_turn(#data{table = Table, worker = #{behind := Id}}) ->
+    case snakemux_table:worker(Table, Id) of
+        {ok, _, #{state := State}} -> State =/= starting;
+        none -> true
+    end;
+is_my_turn(_) -> true.
+
+start(#data{worker = #{kind := attach}} = Data) ->
+    {next_state, starting, Data};
 start(#data{values = undefined} = Data) ->
-    start(prepare(Data));
-start(#data{worker = Worker, values = Values, table = Table} = Data0) ->
-    Data = Data0#data{values = undefined, lines = [], partial = []},
-    try open_port({spawn_executable, snakemux_table:program(Table)}, port_options(Worker, Values)) of
-        Port ->
-            Timer = {state_timeout, maps:get(ready_timeout, Worker), not_ready},
-            {next_state, starting, show(starting, Data#data{port = Port}), Timer}
+    case prepare(Data) of
+        {ok, Prepared} -> start(Prepared);
+        {error, Text} -> down(Text, Data)
+    end;
+start(#data{worker = #{id := Id, ready_timeout := Ms} = Worker, values = Values, table = Table} = Data0) ->
+    Data = Data0#data{values = undefined, output = snakemux_output:new(Id)},
+    Program = snakemux_table:setting(Table, program),
+    try open_port({spawn_executable, Program}, port_options(Worker, Values)) of
+        Port -> {next_state, starting, show(starting, Data#data{port = Port}), {state_timeout, Ms, not_ready}}
     catch
-        error:Reason -> down(io_lib:format("the guardian can't be started: ~p", [Reason]), Data)
+        error:Reason -> down(io_lib:format("its guardian ~ts can't be started: ~p", [Program, Reason]), Data)
     end.
 
 %% A new life: where it will listen and what it is called. Calls can wait for it from now on.
+prepare(#data{worker = #{kind := attach}} = Data) ->
+    {ok, connect(Data)};
 prepare(#data{worker = Worker} = Data0) ->
-    {Target, Values, Dir} = place(Worker),
-    Data = Data0#data{dir = Dir, values = Values, incarnation = binary:encode_hex(rand:bytes(12))},
-    connect(Target, Data),
-    Data.
+    try snakemux_dir:place(Worker) of
+        {Target, Values, Dir} ->
+            Data = Data0#data{dir = Dir, values = Values, incarnation = binary:encode_hex(rand:bytes(12)), info = #{}},
+            {ok, connect(Data#data{worker = Worker#{target => Target}})}
+    catch
+        error:{badmatch, {error, Reason}} -> {error, io_lib:format("there is no place for its socket: ~p", [Reason])}
+    end.
 
 port_options(Worker, Values) ->
     Env = snakemux_env:with(maps:get(env_inherit, Worker), snakemux_spec:env(Worker, Values)),
     [
-        binary, exit_status, stderr_to_stdout, use_stdio, {line, 4096},
-        {args, ["exec", "--" | snakemux_spec:argv(Worker, Values)]}, {env, Env}
+        binary, exit_status, stderr_to_stdout, use_stdio, {args, ["exec", "--" | snakemux_spec:argv(Worker, Values)]},
+        {env, Env}
     ] ++ [{cd, Dir} || #{cd := Dir} <- [Worker]].
 
-%% Where it is to listen: a socket in a private directory, or a free port for those that only know port numbers.
-place(#{argv := Argv, id := Id, index := Index}) ->
-    Common = #{"{id}" => unicode:characters_to_list(Id), "{index}" => integer_to_list(Index)},
-    case lists:any(fun(A) -> string:find(A, "{port}") =/= nomatch end, Argv) of
-        true ->
-            Number = integer_to_list(snakemux_dir:free_port()),
-            Address = "127.0.0.1:" ++ Number,
-            {list_to_binary("ipv4:" ++ Address), Common#{"{port}" => Number, "{address}" => Address}, undefined};
-        false ->
-            Dir = snakemux_dir:new(),
-            Socket = "unix:" ++ filename:join(Dir, "w"),
-            {unicode:characters_to_binary(Socket), Common#{"{address}" => Socket}, Dir}
-    end.
-
-%% TERM, KILL after five seconds; returns when the guardian, and with it all of the worker, is gone.
-stop_process(#data{port = undefined}) -> ok;
-stop_process(#data{port = Port}) ->
-    catch port_command(Port, io_lib:format("stop ~b\n", [?STOP])),
-    await_exit(Port, erlang:monotonic_time(millisecond) + ?STOP + 1000),
-    catch port_close(Port),
-    ok.
+%% TERM, KILL after `Grace' ms; returns when the guardian, and with it all of the worker, is gone.
+stop_process(_, #data{port = undefined} = Data) ->
+    clean(Data);
+stop_process(Grace, #data{port = Port} = Data) ->
+    _ = (catch port_command(Port, io_lib:format("stop ~b\n", [Grace]))),
+    await_exit(Port, now_ms() + Grace + 1000),
+    _ = (catch port_close(Port)),
+    clean(Data#data{port = undefined}).
 
 await_exit(Port, Until) ->
     receive
         {Port, {exit_status, _}} -> ok;
         {'EXIT', Port, _} -> ok;
         {Port, {data, _}} -> await_exit(Port, Until)
-    after max(0, Until - erlang:monotonic_time(millisecond)) -> ok
+    after max(0, Until - now_ms()) -> ok
     end.
-
-%% It ended. Calls wait for the next one if that comes soon; a worker that keeps ending is taken out meanwhile.
-down(Why, #data{failures = Failures0, ready_at = ReadyAt} = Data0) ->
-    Stable = ReadyAt =/= undefined andalso erlang:monotonic_time(millisecond) - ReadyAt >= ?STABLE,
-    Failures = case Stable of true -> 0; false -> Failures0 end,
-    Delay = min(?MAX_BACKOFF, 100 bsl min(Failures, 9)),
-    Text = why(Why, Data0),
-    Data1 = clean(Data0#data{text = Text, port = undefined, failures = Failures + 1, ready_at = undefined, values = undefined}),
-    logger:error("snakemux ~p, worker ~ts: ~ts", [Data1#data.name, id(Data1), Text]),
-    disconnect(now, Data1),
-    Data = case Failures < ?PATIENCE of true -> prepare(Data1); false -> Data1 end,
-    {next_state, down, show(down, Data), [{state_timeout, Delay, start} | no_timers()]}.
-
-no_timers() -> [{{timeout, stuck}, infinity, off}, {{timeout, silent}, infinity, off}].
-
-exit_text(Status) when Status > 128 -> io_lib:format("ended by signal ~b", [Status - 128]);
-exit_text(Status) -> io_lib:format("ended with status ~b", [Status]).
-
-why(Why, #data{lines = Lines, worker = Worker}) ->
-    Tail = lists:reverse(lists:sublist(Lines, ?TAIL)),
-    Hint = hint(Tail, Worker),
-    Last = [["\n  | ", Line] || Line <- Tail],
-    unicode:characters_to_binary([Why, Hint, case Last of [] -> ""; _ -> ["; its last output:", Last] end]).
-
-hint(Tail, #{kind := python, argv := [Python | _]}) ->
-    Missing = [Module || Line <- Tail, Module <- ["grpc", "google"],
-                         string:find(Line, ["No module named '", Module]) =/= nomatch],
-    case Missing of
-        [] -> "";
-        _ -> [": that interpreter lacks grpcio. Run: ", Python, " -m pip install grpcio protobuf msgpack"]
-    end;
-hint(_, _) -> "".
 
 clean(#data{dir = undefined} = Data) -> Data;
 clean(#data{dir = Dir} = Data) ->
     snakemux_dir:delete(Dir),
     Data#data{dir = undefined}.
 
-%% ---- Its output ----
+%% It ended. Calls wait for the next one if that comes soon; a worker that keeps ending is taken out meanwhile.
+down(Why, #data{name = Name, worker = #{id := Id} = Worker, ready_at = ReadyAt} = Data0) ->
+    Stable = ReadyAt =/= undefined andalso now_ms() - ReadyAt >= ?STABLE,
+    Failures = case Stable of true -> 0; false -> Data0#data.failures end,
+    Text = unicode:characters_to_binary([Why | snakemux_output:last_words(Worker, Data0#data.output)]),
+    logger:error("snakemux ~p, worker ~ts: ~ts", [Name, Id, Text]),
+    Data1 = clean(Data0#data{failures = Failures + 1, ready_at = undefined, values = undefined, text = Text}),
+    Data =
+        case Failures < ?PATIENCE andalso prepare(Data1) of
+            {ok, Prepared} -> Prepared;
+            _ -> disconnect(Data1)
+        end,
+    {next_state, down, show(down, Data), [{state_timeout, min(?MAX_BACKOFF, 100 bsl min(Failures, 9)), start} | no_timers()]}.
 
-output(noeol, Text, #data{partial = Partial} = Data) -> Data#data{partial = [Text | Partial]};
-output(eol, Text, #data{partial = Partial, lines = Lines, quota = Quota} = Data) ->
-    Line = iolist_to_binary(lists:reverse(Partial, [Text])),
-    Quota > 0 andalso logger:info("~ts: ~ts", [id(Data), Line], #{snakemux_worker => id(Data)}),
-    Data#data{partial = [], lines = lists:sublist([Line | Lines], ?TAIL), quota = Quota - 1}.
+%% A new process in the place of this one; calls can wait for it while the old one ends.
+again(Grace, Actions, #data{restarts = Restarts} = Old) ->
+    Data = Old#data{port = undefined, dir = undefined, values = undefined, ready_at = undefined, restarts = Restarts + 1,
+                    failures = 0, text = undefined},
+    Next = prepared(Data),
+    _ = stop_process(Grace, Old),
+    {next_state, starting, show(starting, Next), [{next_event, internal, start} | Actions ++ no_timers()]}.
 
-refill(#data{quota = Quota} = Data) ->
-    Quota < 0 andalso logger:warning("~ts: ~b lines of output not logged", [id(Data), -Quota]),
-    Data#data{quota = ?LINES}.
+prepared(Data) ->
+    case prepare(Data) of
+        {ok, Prepared} -> Prepared;
+        {error, _} -> Data
+    end.
+
+no_timers() -> [{{timeout, look}, infinity, again}].
+
+exit_text(Status) when Status > 128 -> io_lib:format("ended by signal ~b", [Status - 128]);
+exit_text(Status) -> io_lib:format("ended with status ~b", [Status]).
 
 %% ---- The connection ----
 
-connect(Target, #data{table = Table, worker = #{id := Id, connect := Connect, ready_timeout := Ms}} = Data) ->
+connect(#data{table = Table, worker = #{id := Id, connect := Connect, ready_timeout := Ms, target := Target}} = Data) ->
     Options0 = Connect#{ready_timeout => Ms},
     Options = case Data#data.incarnation of <<>> -> Options0; I -> Options0#{incarnation => I} end,
-    snakemux_table:want(Table, Id, Target, Options),
-    tell(Data, {connect, {mux, connect}, Id, Target, Options}).
+    snakemux_table:want(Table, Id, {connect, {connect, Id}, Id, Target, Options}),
+    snakemux_mux:connect(Table, Id),
+    Data.
 
-disconnect(How, #data{table = Table, worker = #{id := Id}} = Data) ->
+disconnect(#data{name = Name, table = Table, worker = #{id := Id}} = Data) ->
     snakemux_table:unwant(Table, Id),
-    tell(Data, {disconnect, {mux, disconnect}, Id, How}),
-    How =/= now andalso await_gone(element(2, How)),
-    ok.
+    snakemux_mux:disconnect(Table, {Name, self(), make_ref()}, Id, now),
+    Data.
 
-await_gone(Ms) -> receive {snakemux_worker, gone, _} -> ok after Ms + 1000 -> ok end.
+drain(How, Then, #data{name = Name, table = Table, worker = #{id := Id}, drains = Drains} = Data) ->
+    Ref = {Name, self(), make_ref()},
+    snakemux_table:unwant(Table, Id),
+    snakemux_table:add_call(Table, Ref, infinity, undefined),
+    snakemux_mux:disconnect(Table, Ref, Id, How),
+    Data#data{drains = Drains#{Ref => Then}}.
 
-tell(#data{table = Table}, Message) ->
-    case snakemux_table:port_of(Table) of
-        {ok, Port} -> snakemux_mux:send(Port, Message);
-        none -> false
-    end.
-
-connection(ready, _, Data) ->
-    Now = erlang:monotonic_time(millisecond),
-    Ready = case Data#data.ready_at of undefined -> Now; At -> At end,
-    {next_state, ready, show(ready, Data#data{ready_at = Ready, text = undefined}),
-     no_timers()};
-connection(unresponsive, ready, #data{info = #{reason := unhealthy}, worker = #{on_stuck := restart, kind := Kind}} = Data)
-        when Kind =/= attach ->
-    {keep_state, show(ready, Data), {{timeout, stuck}, ?STUCK, "it said that it is unhealthy"}};
-connection(unresponsive, ready, #data{worker = #{kill_unresponsive := true, kind := Kind}} = Data) when Kind =/= attach ->
-    {keep_state, show(ready, Data), {{timeout, silent}, ?SILENT, first}};
+connection(ready, Was, #data{ready_at = At} = Data0) when Was =/= down ->
+    Data = Data0#data{ready_at = case At of undefined -> now_ms(); _ -> At end, silent_at = undefined, text = undefined},
+    {next_state, ready, show(ready, Data), no_timers()};
+connection(unresponsive, ready, #data{worker = #{kind := Kind}, silent_at = undefined} = Data) when Kind =/= attach ->
+    {keep_state, show(ready, Data#data{silent_at = now_ms(), idle_at = undefined}), {{timeout, look}, ?LOOK, again}};
 connection(_, Was, Data) ->
     {keep_state, show(Was, Data)}.
 
-ask_stats(#data{name = Name} = Data) ->
-    _ = snakemux:request_async(Name, stats),
-    {keep_state, Data}.
+%% It is unresponsive, with so many calls running on it: is it to be started again?
+judge(Running, Now, #data{silent_at = Since, idle_at = Idle0, info = #{reason := Reason}} = Data) ->
+    Idle = case Running of 0 when Idle0 =:= undefined -> Now; 0 -> Idle0; _ -> undefined end,
+    case is_lost(Reason, Data#data.worker, Now - Since, Idle =/= undefined andalso Now - Idle) of
+        {true, Why} -> down(Why, stop_process(?STOP_STUCK, Data));
+        false -> {keep_state, Data#data{idle_at = Idle}}
+    end.
+
+%% Our own library answers to Health whatever the handlers do: when it is silent and no call runs, a handler has
+%% outlived its call and holds the interpreter. Other workers may just be busy.
+is_lost(_, #{kill_unresponsive := true}, _, _) ->
+    {true, "it was unresponsive, and kill_unresponsive is set"};
+is_lost(unhealthy, #{on_stuck := restart}, Silent, Idle) when Idle =/= false; Silent >= ?DRAIN_STUCK ->
+    {true, "it is stuck: it said that it is unhealthy"};
+is_lost(silent, #{on_stuck := restart, kind := python, stuck_grace := Grace}, _, Idle) when Idle >= Grace, Idle =/= false ->
+    {true, "it is stuck: it did not answer, with no call running"};
+is_lost(_, _, _, _) ->
+    false.
 
 %% What workers/1 shows.
-show(State, #data{table = Table, worker = #{id := Id, kind := Kind}, info = Info, text = Text} = Data) ->
-    Seen = case {State, maps:get(state, Info, connecting)} of
-        {down, _} -> down;
-        {starting, _} -> starting;
-        {_, Connection} -> Connection
-    end,
-    Base = maps:without([state], Info),
-    Shown0 = Base#{id => Id, kind => Kind, state => Seen, restarts => Data#data.restarts},
-    Shown1 = case os_pid(Data) of undefined -> Shown0; Pid -> Shown0#{guardian_pid => Pid} end,
-    Shown = case Text of undefined -> Shown1; _ -> Shown1#{text => Text} end,
-    snakemux_table:put_worker(Table, Id, self(), Shown),
+show(State, #data{table = Table, worker = #{id := Id, kind := Kind}, info = Info, restarts = Restarts} = Data) ->
+    Connection = maps:get(state, Info, connecting),
+    Seen = case State of starting when Kind =:= attach -> Connection; ready -> Connection; _ -> State end,
+    Shown = Info#{id => Id, kind => Kind, state => Seen, restarts => Restarts},
+    More = [{guardian_pid, os_pid(Data#data.port)}, {text, Data#data.text}],
+    snakemux_table:put_worker(Table, Id, self(), maps:merge(Shown, maps:from_list([P || {_, V} = P <- More, V =/= undefined]))),
     Data.
 
-os_pid(#data{port = undefined}) -> undefined;
-os_pid(#data{port = Port}) ->
+os_pid(undefined) -> undefined;
+os_pid(Port) ->
     case erlang:port_info(Port, os_pid) of
         {os_pid, Pid} -> Pid;
         undefined -> undefined
     end.
 
-id(#data{worker = #{id := Id}}) -> Id.
+now_ms() -> erlang:monotonic_time(millisecond).

@@ -20,18 +20,24 @@
 #include <sys/resource.h>
 
 static const char usage_text[] =
-    "usage: bare --target TARGET [--tuned] [WORK]   without WORK: one on each line of stdin\n"
-    "WORK: unary IN_FLIGHT SIZE MS    echo of SIZE bytes, closed loop\n"
-    "      stream STREAMS SIZE MS     chunks of SIZE bytes, as fast as they come\n"
+    "usage: bare --target TARGET... [--tuned] [WORK]   without WORK: one on each line of stdin\n"
+    "WORK: unary IN_FLIGHT SIZE MS [WARM_UP_MS]   echo of SIZE bytes, closed loop\n"
+    "      stream STREAMS SIZE MS [WARM_UP_MS]    chunks of SIZE bytes, as fast as they come\n"
     "Prints one line for each: done N seconds S p50_us N p99_us N max_us N bytes N cpu_s S failed N\n";
 
-enum { WARM_UP_MS = 150, FOREVER = 1000000000 };
+enum { DEFAULT_WARM_UP_MS = 150, FOREVER = 1000000000, MAX_PEERS = 16 };
 
-struct client {
+/* One connection to one worker. */
+struct peer {
     grpc_channel *channel;
-    grpc_completion_queue *queue;
     void *execute;
     void *execute_stream;
+};
+
+struct client {
+    grpc_completion_queue *queue;
+    struct peer peers[MAX_PEERS];
+    size_t peer_count;
 };
 
 /* One kind of work, while it runs. */
@@ -50,9 +56,12 @@ struct work {
     grpc_byte_buffer *request;
 };
 
+enum tag_kind { TAG_ALL, TAG_MESSAGE };
+
 /* One call, used again and again. */
 struct call {
     struct work *work;
+    const struct peer *peer;
     grpc_call *call;
     int64_t started;
     int outstanding;
@@ -65,7 +74,7 @@ struct call {
     grpc_slice details;
     struct tag {
         struct call *call;
-        enum { TAG_ALL, TAG_MESSAGE } kind;
+        enum tag_kind kind;
     } tags[2];
 };
 
@@ -76,13 +85,16 @@ static grpc_byte_buffer *pack_request(bool streaming, size_t size)
                                                       SNAKEPIT__EXECUTE_REQUEST__ARGS_ENTRY__INIT};
     Snakepit__ExecuteRequest__ArgsEntry *args[2] = {&entries[0], &entries[1]};
     char count[32], chunk_size[32];
-    char *data = smx_alloc(size + 1);
-    memset(data, 'x', size);
+    /* A JSON string, so that workers of every kind can read it. */
+    size_t len = size < 2 ? 2 : size;
+    char *data = smx_alloc(len);
+    memset(data, 'x', len);
+    data[0] = data[len - 1] = '"';
     snprintf(count, sizeof(count), "%d", FOREVER);
     snprintf(chunk_size, sizeof(chunk_size), "%zu", size);
     entries[0].key = streaming ? "count" : "data";
     entries[0].value.data = (uint8_t *)(streaming ? count : data);
-    entries[0].value.len = streaming ? strlen(count) : size;
+    entries[0].value.len = streaming ? strlen(count) : len;
     entries[1].key = "size";
     entries[1].value.data = (uint8_t *)chunk_size;
     entries[1].value.len = strlen(chunk_size);
@@ -126,7 +138,7 @@ static int64_t unpack(bool streaming, grpc_byte_buffer *buffer)
     return len;
 }
 
-static void start(struct call *call, int kind, const grpc_op *ops, size_t count)
+static void start(struct call *call, enum tag_kind kind, const grpc_op *ops, size_t count)
 {
     if (grpc_call_start_batch(call->call, ops, count, &call->tags[kind], NULL) != GRPC_CALL_OK)
         smx_abort("grpc_call_start_batch");
@@ -154,8 +166,8 @@ static void call_begin(struct call *call)
     call->request = pack_request(work->streaming, work->size);
     call->response = NULL;
     call->call = grpc_channel_create_registered_call(
-        work->client->channel, NULL, GRPC_PROPAGATE_DEFAULTS, work->client->queue,
-        work->streaming ? work->client->execute_stream : work->client->execute,
+        call->peer->channel, NULL, GRPC_PROPAGATE_DEFAULTS, work->client->queue,
+        work->streaming ? call->peer->execute_stream : call->peer->execute,
         gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_seconds(60, GPR_TIMESPAN)), NULL);
     grpc_metadata_array_init(&call->initial);
     grpc_metadata_array_init(&call->trailing);
@@ -171,13 +183,21 @@ static void call_begin(struct call *call)
         receive_message(call);
 }
 
+static void call_fail(struct call *call)
+{
+    if (call->work->failed++ == 0)
+        fprintf(stderr, "bare: status %d%s: %.*s\n", call->status,
+                call->status == GRPC_STATUS_OK ? ", but not the answer that was expected" : "",
+                (int)GRPC_SLICE_LENGTH(call->details), (const char *)GRPC_SLICE_START_PTR(call->details));
+}
+
 static void call_end(struct call *call)
 {
     struct work *work = call->work;
     int64_t now = smx_now_us();
     int64_t len = work->streaming ? 0 : unpack(false, call->response);
     if (work->streaming ? call->status != GRPC_STATUS_CANCELLED : call->status != GRPC_STATUS_OK || len < 0)
-        work->failed++;
+        call_fail(call);
     if (!work->streaming && call->measured && now <= work->end) {
         work->done++;
         work->bytes += (uint64_t)(len > 0 ? len : 0);
@@ -229,10 +249,9 @@ static void drive(struct work *work)
     double cpu = 0, cpu_end = 0;
     for (size_t i = 0; i < work->in_flight; i++) {
         calls[i].work = work;
-        for (int kind = 0; kind < 2; kind++) {
-            calls[i].tags[kind].call = &calls[i];
-            calls[i].tags[kind].kind = kind;
-        }
+        calls[i].peer = &work->client->peers[i % work->client->peer_count];
+        calls[i].tags[TAG_ALL] = (struct tag){&calls[i], TAG_ALL};
+        calls[i].tags[TAG_MESSAGE] = (struct tag){&calls[i], TAG_MESSAGE};
         call_begin(&calls[i]);
     }
     while (work->running > 0) {
@@ -263,8 +282,8 @@ static void drive(struct work *work)
 static bool do_work(struct client *client, const char *text)
 {
     char what[16];
-    unsigned in_flight, size, ms;
-    if (sscanf(text, "%15s %u %u %u", what, &in_flight, &size, &ms) != 4 || in_flight == 0 || ms == 0 ||
+    unsigned in_flight, size, ms, warm_up_ms = DEFAULT_WARM_UP_MS;
+    if (sscanf(text, "%15s %u %u %u %u", what, &in_flight, &size, &ms, &warm_up_ms) < 4 || in_flight == 0 || ms == 0 ||
         (strcmp(what, "unary") != 0 && strcmp(what, "stream") != 0)) {
         fputs(usage_text, stderr);
         return false;
@@ -274,7 +293,7 @@ static bool do_work(struct client *client, const char *text)
         .streaming = what[0] == 's',
         .in_flight = in_flight,
         .size = size,
-        .measure_from = smx_now_us() + WARM_UP_MS * 1000,
+        .measure_from = smx_now_us() + (int64_t)warm_up_ms * 1000,
     };
     work.end = work.measure_from + (int64_t)ms * 1000;
     drive(&work);
@@ -299,33 +318,41 @@ static grpc_channel *open_channel(const char *target, bool tuned)
     return channel;
 }
 
+static void add_peer(struct client *client, const char *target, bool tuned)
+{
+    struct peer *peer = &client->peers[client->peer_count++];
+    peer->channel = open_channel(target, tuned);
+    peer->execute = grpc_channel_register_call(peer->channel, "/snakepit.SnakepitBridge/Execute", NULL, NULL);
+    peer->execute_stream =
+        grpc_channel_register_call(peer->channel, "/snakepit.SnakepitBridge/ExecuteStream", NULL, NULL);
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
         {"target", required_argument, NULL, 't'}, {"tuned", no_argument, NULL, 'u'}, {0}};
-    const char *target = NULL;
+    const char *targets[MAX_PEERS];
+    size_t count = 0;
     bool tuned = false;
+    bool good = true;
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (option == 't')
-            target = optarg;
+        if (option == 't' && count < MAX_PEERS)
+            targets[count++] = optarg;
         else if (option == 'u')
             tuned = true;
         else
-            target = NULL, optind = argc;
+            good = false;
     }
-    if (!target) {
+    if (!good || count == 0) {
         fputs(usage_text, stderr);
         return 2;
     }
     grpc_init();
-    struct client client = {.channel = open_channel(target, tuned),
-                            .queue = grpc_completion_queue_create_for_next(NULL)};
-    client.execute = grpc_channel_register_call(client.channel, "/snakepit.SnakepitBridge/Execute", NULL, NULL);
-    client.execute_stream =
-        grpc_channel_register_call(client.channel, "/snakepit.SnakepitBridge/ExecuteStream", NULL, NULL);
+    struct client client = {.queue = grpc_completion_queue_create_for_next(NULL)};
+    for (size_t i = 0; i < count; i++)
+        add_peer(&client, targets[i], tuned);
     char line[256] = "";
-    bool good = true;
     if (optind < argc) {
         for (int i = optind; i < argc; i++)
             snprintf(line + strlen(line), sizeof(line) - strlen(line), "%s ", argv[i]);

@@ -158,7 +158,7 @@ defmodule Demo do
     {chunks, error} = Task.await(stream)
     Screen.say(faint("its stream had #{number(chunks)} chunks, then: ") <> Exception.message(error))
     failed = Load.errors(load) - failed_before
-    Screen.say(faint("#{failed} calls that it had failed the same way; it answers again after #{seconds(took)}"))
+    Screen.say(faint("#{failed} calls on it ended the same way; it answers again after #{seconds(took)}"))
   end
 
   defp summary(load, instance, began) do
@@ -172,7 +172,7 @@ defmodule Demo do
     Screen.heading("Summary")
 
     Screen.rows([
-      {"calls", nil, "#{number(Load.count(load))}, and #{number(Load.errors(load))} failed with the killed worker"},
+      {"calls", nil, "#{number(Load.count(load))}, #{number(Load.errors(load))} more ended with the killed worker"},
       {"chunks", nil, number(Enum.sum(for {{:chunks, _}, n} <- :ets.tab2list(@table), do: n))},
       {"latency", nil, "p50 #{ms(load, 0.50)}, p99 #{ms(load, 0.99)}, #{@callers} callers at once"},
       {"restarts", nil, "#{restarts}"},
