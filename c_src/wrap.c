@@ -24,7 +24,6 @@ enum {
     OVERHEAD = 64 * 1024, /* of a frame, beside what becomes the message */
     MAX_QUEUE = 1000,
     FLUSH_MS = 1000,        /* for the last answers */
-    STUCK_MS = 10000,       /* a worker that is still busy so long after its caller has gone is unhealthy */
 };
 
 /* A request that waits, or runs. */
@@ -37,6 +36,7 @@ struct job {
 struct wrap {
     const char *address;
     size_t max_message;
+    size_t stuck_ms; /* a worker that is still busy so long after its caller has gone is unhealthy */
     char **command;
     grpc_completion_queue *queue;
     struct smx_waker *waker;
@@ -180,7 +180,7 @@ static void on_describe(void *owner, enum smx_method method, struct smx_reply *r
     struct wrap *wrap = owner;
     static struct smx_pair capabilities[4];
     if (method == SMX_METHOD_HEALTH) {
-        reply->healthy = wrap->abandoned_ms == 0 || smx_now_ms() - wrap->abandoned_ms < STUCK_MS;
+        reply->healthy = wrap->abandoned_ms == 0 || smx_now_ms() - wrap->abandoned_ms < (int64_t)wrap->stuck_ms;
         reply->uptime_ms = smx_now_ms() - wrap->started_ms;
         reply->total_requests = wrap->requests;
         reply->total_errors = wrap->errors;
@@ -300,7 +300,8 @@ static const char usage_text[] =
     "\n"
     "  --address A          unix:/path, or host:port (127.0.0.1:0: any free port; it is printed)\n"
     "  --protocol P         auto (negotiate), json or msgpack\n"
-    "  --max-message SIZE   of one request or answer, KiB, MiB, GiB (256MiB)\n";
+    "  --max-message SIZE   of one request or answer, KiB, MiB, GiB (256MiB)\n"
+    "  --stuck-grace MS     it is unhealthy when it is busy so long after its caller has gone (10000)\n";
 
 static _Noreturn void usage(const char *what)
 {
@@ -312,7 +313,7 @@ static void parse_options(int argc, char **argv, struct wrap *wrap)
 {
     static const struct option options[] = {
         {"address", required_argument, NULL, 'a'}, {"protocol", required_argument, NULL, 'p'},
-        {"max-message", required_argument, NULL, 'm'}, {"help", no_argument, NULL, 'h'}, {0},
+        {"max-message", required_argument, NULL, 'm'}, {"stuck-grace", required_argument, NULL, 's'}, {"help", no_argument, NULL, 'h'}, {0},
     };
     int which;
     while ((which = getopt_long(argc, argv, "+", options, NULL)) != -1) {
@@ -326,6 +327,8 @@ static void parse_options(int argc, char **argv, struct wrap *wrap)
             usage("--protocol: auto, json or msgpack");
         } else if (which == 'm' && (!smx_size_parse(optarg, &wrap->max_message) || wrap->max_message > INT_MAX)) {
             usage("--max-message: a number above 0 and below 2GiB, perhaps with KiB or MiB");
+        } else if (which == 's' && (!smx_size_parse(optarg, &wrap->stuck_ms) || wrap->stuck_ms > INT_MAX)) {
+            usage("--stuck-grace: milliseconds from 1 on");
         } else if (which == 'h') {
             fputs(usage_text, stdout);
             exit(0);
@@ -358,7 +361,7 @@ static int run_guarded(int argc, char **argv)
 
 int smx_wrap_main(int argc, char **argv)
 {
-    static struct wrap wrap = {.address = "127.0.0.1:0", .max_message = 256 << 20};
+    static struct wrap wrap = {.address = "127.0.0.1:0", .max_message = 256 << 20, .stuck_ms = 10000};
     wrap.worker.fixed = SMX_CODEC_AUTO;
     parse_options(argc, argv, &wrap);
     if (!has_guardian())

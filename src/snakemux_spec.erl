@@ -1,4 +1,4 @@
-%% What a worker is, as the user writes it: {python, Opts}, {exec, Argv, Opts}, {attach, Target, Opts}. Checked here,
+%% What a worker is, as the user writes it: {python, Opts}, {exec, Argv, Opts}, {legacy, Opts}, {attach, Target, Opts}. Checked here,
 %% and turned into what snakemux_worker starts.
 -module(snakemux_spec).
 
@@ -9,6 +9,7 @@
 -type spec() ::
     {python, map() | proplists:proplist()}
     | {exec, [string() | binary()], map() | proplists:proplist()}
+    | {legacy, map() | proplists:proplist()}
     | {attach, string() | binary(), map() | proplists:proplist()}
     | {exec, [string() | binary()]}
     | {attach, string() | binary()}.
@@ -16,8 +17,9 @@
 -type worker() :: #{
     id := snakemux_proto:worker_id(),
     index := non_neg_integer(),
-    kind := python | exec | attach,
+    kind := python | exec | legacy | attach,
     argv => [string()],
+    port => inet:port_number(),
     target => binary(),
     path => [string()],
     env => [{string(), string()}],
@@ -60,6 +62,9 @@ expand({exec, Argv, Options0}, _) ->
     lists:any(fun(A) -> has(A, "{port}") orelse has(A, "{address}") end, Texts) orelse
         snakemux_options:fail(exec, Argv, "a command with {port} or {address} in it, where the worker is to listen"),
     counted(exec, Options, (process(Options))#{argv => Texts});
+expand({legacy, Options0}, MaxMessage) ->
+    Options = options(legacy, Options0, legacy_rules()),
+    counted(legacy, Options, (process(Options))#{argv => legacy_argv(Options, MaxMessage)});
 expand({attach, Target}, MaxMessage) ->
     expand({attach, Target, #{}}, MaxMessage);
 expand({attach, Target0, Options0}, _) ->
@@ -70,7 +75,23 @@ expand({attach, Target0, Options0}, _) ->
     warn_if_open(Target, Options),
     [(common(attach, Options))#{id => id(attach, Options), index => 0, target => Target}];
 expand(Other, _) ->
-    snakemux_options:fail(workers, Other, "{python, Opts}, {exec, Argv, Opts} or {attach, Target, Opts}").
+    snakemux_options:fail(workers, Other, "{python, Opts}, {exec, Argv, Opts}, {legacy, Opts} or {attach, Target, Opts}").
+
+%% A stdin/stdout worker of the old kind, behind `snakemux wrap'. The guardian runs it, so its own program is at hand.
+legacy_argv(Options, MaxMessage) ->
+    ["/proc/self/exe", "wrap", "--address", "{address}"] ++
+        ["--protocol=" ++ atom_to_list(P) || #{protocol := P} <- [Options]] ++
+        ["--stuck-grace=" ++ integer_to_list(Ms) || #{stuck_grace := Ms} <- [Options]] ++
+        ["--max-message=" ++ integer_to_list(MaxMessage) || MaxMessage =/= undefined] ++
+        ["--" | [text(A) || A <- old_argv(Options)]].
+
+old_argv(#{argv := Argv}) -> Argv;
+old_argv(#{adapter := Adapter}) ->
+    Loaded = code:ensure_loaded(Adapter) =:= {module, Adapter} andalso erlang:function_exported(Adapter, script_args, 0),
+    Loaded orelse snakemux_options:fail(adapter, Adapter, "a module with executable_path/0, script_path/0 and script_args/0"),
+    [Adapter:executable_path(), Adapter:script_path() | Adapter:script_args()];
+old_argv(_) ->
+    snakemux_options:fail(legacy, missing, "the module of its adapter (adapter), or its command (argv)").
 
 python(Options, MaxMessage) ->
     is_map_key(module, Options) orelse snakemux_options:fail(module, missing, "the module of the worker, or Module:Name"),
@@ -139,10 +160,7 @@ process(Options) ->
         env => [{text(Name), text(Value)} || {Name, Value} <- Env],
         env_inherit => maps:get(env_inherit, Options, all)
     },
-    case Options of
-        #{cd := Dir} -> Worker#{cd => text(Dir)};
-        #{} -> Worker
-    end.
+    maps:merge(Worker, maps:map(fun(port, N) -> N; (cd, Dir) -> text(Dir) end, maps:with([port, cd], Options))).
 
 options(Kind, Options0, Rules) ->
     Options = snakemux_options:to_map(Kind, Options0),
@@ -159,9 +177,17 @@ python_rules() ->
         args => {fun(V) -> is_list(V) andalso lists:all(fun is_text/1, V) end, "a list of texts for the command line"}
     }.
 
+legacy_rules() ->
+    (process_rules())#{
+        adapter => {fun(V) -> is_atom(V) end, "a module"},
+        argv => {fun(V) -> is_list(V) andalso V =/= [] andalso lists:all(fun is_text/1, V) end, "a list of texts"},
+        protocol => {fun(V) -> lists:member(V, [auto, json, msgpack]) end, "auto, json or msgpack"}
+    }.
+
 process_rules() ->
     (common_rules())#{
         count => positive_rule(),
+        port => {fun(V) -> is_integer(V) andalso V > 0 andalso V < 65536 end, "1..65535"},
         start_concurrency => positive_rule(),
         env => {fun is_env/1, "a map of texts, by name"},
         env_inherit => {
