@@ -3,6 +3,7 @@
 -module(snakemux_spec).
 
 -export([workers/2, argv/2, env/2]).
+-export([interpreter/1, path/1]).
 
 -export_type([worker/0, spec/0]).
 
@@ -96,13 +97,16 @@ old_argv(_) ->
 python(Options, MaxMessage) ->
     is_map_key(module, Options) orelse snakemux_options:fail(module, missing, "the module of the worker, or Module:Name"),
     Argv =
-        [interpreter(Options), "-u", "-m", "snakemux", text(maps:get(module, Options)), "--address", "{address}"] ++
+        [interpreter(Options), "-u", "-m", "snakemux", text(maps:get(module, Options))] ++
+        case Options of #{port := _} -> ["--port", "{port}"]; #{} -> ["--address", "{address}"] end ++
         ["--threads=" ++ integer_to_list(N) || #{threads := N} <- [Options]] ++
         [lists:concat(["--stuck-grace=", Ms / 1000]) || #{stuck_grace := Ms} <- [Options]] ++
         ["--max-message=" ++ integer_to_list(MaxMessage) || MaxMessage =/= undefined] ++
         [text(A) || A <- maps:get(args, Options, [])],
     counted(python, Options, (process(Options))#{argv => Argv, path => path(maps:get(path, Options, []))}).
 
+%% @doc The Python that runs workers: the option, $SNAKEMUX_PYTHON, the one of $VIRTUAL_ENV, python3.
+-spec interpreter(map()) -> string().
 interpreter(#{python := Python}) -> text(Python);
 interpreter(_) ->
     case {os:getenv("SNAKEMUX_PYTHON"), os:getenv("VIRTUAL_ENV")} of
@@ -111,6 +115,8 @@ interpreter(_) ->
         _ -> "python3"
     end.
 
+%% @doc Directories with Python modules, absolute: a directory, {priv, App, Dir}, or a list of these.
+-spec path(term()) -> [string()].
 path([]) -> [];
 path({priv, App, Dir} = Path) ->
     case code:priv_dir(App) of

@@ -178,6 +178,9 @@ def _text(value: Any) -> Any:
     return value
 
 
+generic = LegacyWorker(GenericHandler())
+
+
 def run(handler: type | CommandHandler, argv: Sequence[str] | None = None) -> None:
     """Serves a handler, or a class of handlers, with the options in `argv` (the command line); ends the process."""
     LegacyWorker(handler() if isinstance(handler, type) else handler).run(argv)
