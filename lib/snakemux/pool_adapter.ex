@@ -116,10 +116,11 @@ defmodule Snakemux.PoolAdapter do
 
     case :snakemux_spec.path(Map.get(config, :path, [])) do
       [] -> argv
-      path -> ["/usr/bin/env", "PYTHONPATH=#{Enum.join(path, ":")}" | argv]
+      path -> ["/usr/bin/env", "PYTHONPATH=#{Enum.join(path ++ [library_path()], ":")}" | argv]
     end
   end
 
+  defp library_path, do: :filename.join(:snakemux_options.priv_dir(), ~c"python")
   defp commands, do: Keyword.get(config(), :commands, :all)
   defp config, do: Application.get_env(:snakemux, __MODULE__, [])
   defp dashed(key), do: key |> Atom.to_string() |> String.replace("_", "-")
