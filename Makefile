@@ -20,7 +20,7 @@ program: ## build the port program and put the Python library beside it, in priv
 demo: setup ## two Python workers, streams, a stopped consumer, a killed worker: half a minute
 	@mix do compile, run examples/demo/demo.exs
 
-test: setup program test-c test-erlang test-elixir test-python ## all tests
+test: setup program test-c test-erlang test-elixir test-python test-legacy ## all tests
 	@echo "make test: all passed"
 
 test-c:
@@ -34,6 +34,9 @@ test-elixir:
 
 test-python:
 	@$(MAKE) -s -C python test
+
+test-legacy: program
+	@cd test/legacy && $(SNAKEMUX_PYTHON) -m pytest -p no:cacheprovider
 
 check: setup program ## linters, dialyzer, layers, headers, budgets
 	scripts/check
@@ -56,4 +59,4 @@ clean: ## remove what was built
 quickstart: setup ## the code of the README
 	@mix do compile, run --no-start examples/quickstart/quickstart.exs
 
-.PHONY: all help setup program quickstart demo test test-c test-erlang test-elixir test-python check check-headers asan fuzz bench clean
+.PHONY: all help setup program quickstart demo test test-c test-erlang test-elixir test-python test-legacy check check-headers asan fuzz bench clean

@@ -329,12 +329,12 @@ void smx_bridge_init(struct smx_bridge *bridge, const struct smx_limits *limits,
 {
     *bridge = (struct smx_bridge){
         .limits = *limits,
-        .gate = {.queue = queue, .max_message = limits->max_message},
         .sink = sink,
         .pool = {.max_queue = limits->max_queue},
         .started_ms = smx_now_ms(),
         .library = library,
     };
+    smx_gate_init(&bridge->gate, queue, limits->max_message, limits->max_buffered);
     smx_sessions_init(&bridge->sessions, limits, &bridge->timers, on_session_expired, bridge);
 }
 
@@ -347,12 +347,15 @@ void smx_bridge_fini(struct smx_bridge *bridge)
 
 void smx_bridge_turn(struct smx_bridge *bridge, size_t buffered)
 {
-    size_t total = buffered + bridge->gate.held;
-    if (total > bridge->limits.max_buffered)
-        bridge->gate.closed = true;
-    else if (bridge->gate.closed && total < bridge->limits.max_buffered / 2)
-        smx_gate_open(&bridge->gate);
+    smx_gate_turn(&bridge->gate, buffered);
     smx_pool_reap(&bridge->pool);
+}
+
+int64_t smx_bridge_next(const struct smx_bridge *bridge)
+{
+    int64_t timer = smx_timers_next(&bridge->timers);
+    int64_t gate = smx_gate_next(&bridge->gate);
+    return timer < 0 || (gate >= 0 && gate < timer) ? gate : timer;
 }
 
 void smx_bridge_stop(struct smx_bridge *bridge)

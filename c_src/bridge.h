@@ -43,6 +43,8 @@ void smx_bridge_handle(void *bridge, const struct smx_command *command);
 bool smx_bridge_is_live(void *bridge, struct smx_span tag);
 /* Once a turn of the loop: opens and closes the gate, `buffered` bytes waiting for stdout; frees what is over. */
 void smx_bridge_turn(struct smx_bridge *bridge, size_t buffered);
+/* When a turn is due even if nothing happens, in ms of smx_now_ms; -1: never. */
+int64_t smx_bridge_next(const struct smx_bridge *bridge);
 /* Cancels everything and closes every connection; the completions that follow bring the last events. */
 void smx_bridge_stop(struct smx_bridge *bridge);
 /* Nothing is left of it: no request, no connection. */

@@ -26,35 +26,13 @@ struct smx_call_wire {
     grpc_metadata_array trailing;
     grpc_byte_buffer *message;
     struct smx_reply held;
-    size_t held_len;
+    size_t held_size;
     grpc_status_code status;
     grpc_slice details;
     int64_t deadline_ms; /* 0: none */
 };
 
 enum { DEADLINE_SLACK_MS = 50 }; /* a worker that keeps the deadline too may say so a little earlier than we */
-
-static void park(struct smx_call *call)
-{
-    struct smx_gate *gate = call->gate;
-    call->state = SMX_CALL_PARKED;
-    call->previous_parked = NULL;
-    call->next_parked = gate->parked;
-    if (gate->parked)
-        gate->parked->previous_parked = call;
-    gate->parked = call;
-}
-
-static void unpark(struct smx_call *call)
-{
-    if (call->previous_parked)
-        call->previous_parked->next_parked = call->next_parked;
-    else
-        call->gate->parked = call->next_parked;
-    if (call->next_parked)
-        call->next_parked->previous_parked = call->previous_parked;
-    call->next_parked = call->previous_parked = NULL;
-}
 
 static bool start_batch(struct smx_call *call, const grpc_op *ops, size_t count, struct smx_completion *completion)
 {
@@ -68,31 +46,45 @@ static bool start_batch(struct smx_call *call, const grpc_op *ops, size_t count,
 
 static void arm(struct smx_call *call)
 {
-    /* Looks at a worker's health pass: memory in use here is no sign that it is unwell. */
-    if (call->gate->closed && call->method < SMX_METHOD_HEALTH) {
-        park(call);
-        return;
-    }
     call->state = SMX_CALL_RECEIVING;
     grpc_op op = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->wire->message};
     if (!start_batch(call, &op, 1, &call->wire->received))
         smx_call_cancel(call);
 }
 
-void smx_gate_open(struct smx_gate *gate)
+static void on_gate_open(void *owner)
 {
-    gate->closed = false;
-    while (gate->parked && !gate->closed) {
-        struct smx_call *call = gate->parked;
-        unpark(call);
+    arm(owner);
+}
+
+static bool is_stream(const struct smx_call *call)
+{
+    return smx_method_is_stream(call->method);
+}
+
+/* Asks for the next message, as soon as there is memory for it. */
+static void receive(struct smx_call *call)
+{
+    enum smx_gate_lane lane = !is_stream(call) ? SMX_GATE_ANSWER : call->credit > 0 ? SMX_GATE_FLOW : SMX_GATE_STALL;
+    /* Looks at a worker's health pass: memory in use here is no sign that it is unwell. So does the receive behind an
+       answer, which brings the end only: waiting with an answer in hand would keep the memory that is waited for. */
+    bool passes = call->method >= SMX_METHOD_HEALTH || (!is_stream(call) && call->messages > 0);
+    if (passes || smx_gate_enter(call->gate, &call->pass, lane, is_stream(call) ? call->last_size : 0))
         arm(call);
-    }
+    else
+        call->state = SMX_CALL_PARKED;
+}
+
+static void hold(struct smx_call *call, size_t size)
+{
+    call->wire->held_size = size;
+    smx_gate_hold(call->gate, is_stream(call) ? SMX_GATE_STALL : SMX_GATE_ANSWER, size);
 }
 
 static void drop_held(struct smx_call *call)
 {
-    call->gate->held -= call->wire->held_len;
-    call->wire->held_len = 0;
+    smx_gate_release(call->gate, is_stream(call) ? SMX_GATE_STALL : SMX_GATE_ANSWER, call->wire->held_size);
+    call->wire->held_size = 0;
     smx_reply_fini(&call->wire->held);
 }
 
@@ -150,17 +142,15 @@ static void settle(struct smx_call *call)
     bool orderly = wire->status == GRPC_STATUS_OK && call->state != SMX_CALL_DROPPING;
     if (orderly && !wire->drained)
         return;
-    if (call->state == SMX_CALL_HOLDING)
-        drop_held(call);
-    if (call->state == SMX_CALL_PARKED)
-        unpark(call);
+    smx_gate_leave(call->gate, &call->pass);
+    drop_held(call);
     end(call);
 }
 
 /* Only chunks cost credit: the end and an error go out at once. */
 static bool costs_credit(const struct smx_call *call, const struct smx_reply *reply)
 {
-    return smx_method_is_stream(call->method) && (reply->values.count > 0 || (!reply->is_final && reply->success));
+    return is_stream(call) && (reply->values.count > 0 || (!reply->is_final && reply->success));
 }
 
 /* Takes the reply. Leaves a receive armed unless the callback cancelled. */
@@ -174,7 +164,7 @@ static void deliver(struct smx_call *call, struct smx_reply *reply)
     call->events->message(call, reply);
     smx_reply_fini(reply);
     if (call->state == SMX_CALL_RECEIVING)
-        arm(call);
+        receive(call);
 }
 
 /* Ends the call: its fault, just set, is the worker's. */
@@ -188,26 +178,29 @@ static void blame_worker(struct smx_call *call)
 static void take_message(struct smx_call *call)
 {
     struct smx_call_wire *wire = call->wire;
-    if (!smx_method_is_stream(call->method) && call->messages++ > 0) {
+    if (!is_stream(call) && call->messages++ > 0) {
         smx_error_set(&call->fault, SMX_INTERNAL, "decode", "the worker sent two messages to a call that takes one");
         blame_worker(call);
         return;
     }
-    size_t len = grpc_byte_buffer_length(wire->message);
     struct smx_reply reply;
     bool readable = smx_message_read(call->method, wire->message, call->gate->max_message, &reply, &call->fault);
     grpc_byte_buffer_destroy(wire->message);
     wire->message = NULL;
     if (!readable) {
         blame_worker(call);
-    } else if (costs_credit(call, &reply) && call->credit == 0) {
+        return;
+    }
+    call->last_size = reply.size;
+    if (costs_credit(call, &reply) && call->credit == 0) {
         call->state = SMX_CALL_HOLDING;
         wire->held = reply;
-        wire->held_len = len;
-        call->gate->held += len;
-    } else {
-        deliver(call, &reply);
+        hold(call, reply.size);
+        return;
     }
+    if (!is_stream(call))
+        hold(call, reply.size); /* the owner keeps it until the status is here */
+    deliver(call, &reply);
 }
 
 static void on_opened(void *owner, bool ok)
@@ -215,6 +208,8 @@ static void on_opened(void *owner, bool ok)
     struct smx_call *call = owner;
     (void)ok; /* the status says why */
     call->wire->outstanding--;
+    if (call->state == SMX_CALL_OPENING)
+        receive(call);
     settle(call);
 }
 
@@ -223,6 +218,7 @@ static void on_received(void *owner, bool ok)
     struct smx_call *call = owner;
     struct smx_call_wire *wire = call->wire;
     wire->outstanding--;
+    smx_gate_leave(call->gate, &call->pass);
     if (!ok || !wire->message)
         wire->drained = true;
     wire->busy = true;
@@ -277,6 +273,7 @@ static struct smx_call_wire *new_wire(struct smx_call *call, const struct smx_ca
 void smx_call_start(struct smx_call *call, struct smx_gate *gate, const struct smx_call_plan *plan)
 {
     call->gate = gate;
+    call->pass = (struct smx_gate_pass){.open = on_gate_open, .owner = call};
     call->method = plan->method;
     call->credit = plan->credit;
     struct smx_call_wire *wire = call->wire = new_wire(call, plan);
@@ -294,10 +291,11 @@ void smx_call_start(struct smx_call *call, struct smx_gate *gate, const struct s
         {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
         {.op = GRPC_OP_RECV_INITIAL_METADATA, .data.recv_initial_metadata.recv_initial_metadata = &wire->initial},
     };
-    if (start_batch(call, open, sizeof(open) / sizeof(open[0]), &wire->opened))
-        arm(call);
-    else
+    call->state = SMX_CALL_OPENING;
+    if (!start_batch(call, open, sizeof(open) / sizeof(open[0]), &wire->opened))
         smx_call_cancel(call);
+    else if (is_stream(call))
+        receive(call);
 }
 
 void smx_credit_add(uint32_t *credit, uint32_t count)
@@ -309,7 +307,12 @@ void smx_call_credit(struct smx_call *call, uint32_t count)
 {
     if (call->state == SMX_CALL_FINISHED)
         return;
+    bool stalled = call->credit == 0;
     smx_credit_add(&call->credit, count);
+    if (stalled)
+        smx_gate_leave(call->gate, &call->pass);
+    if (stalled && call->state == SMX_CALL_PARKED)
+        receive(call);
     if (call->state != SMX_CALL_HOLDING)
         return;
     struct smx_reply reply = call->wire->held;
@@ -328,8 +331,7 @@ void smx_call_cancel(struct smx_call *call)
         return;
     if (call->state == SMX_CALL_HOLDING)
         drop_held(call);
-    if (call->state == SMX_CALL_PARKED)
-        unpark(call);
+    smx_gate_leave(call->gate, &call->pass);
     call->state = SMX_CALL_DROPPING;
     grpc_call_cancel(call->wire->call, NULL);
     settle(call);

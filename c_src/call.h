@@ -2,25 +2,13 @@
 #ifndef SMX_CALL_H
 #define SMX_CALL_H
 
+#include "gate.h"
 #include "message.h"
 #include "protocol.h"
 
 struct grpc_channel;
-struct grpc_completion_queue;
 struct smx_call;
 struct smx_call_wire;
-
-/* What all calls share: the queue that drives them, and the gate that keeps the memory bounded. */
-struct smx_gate {
-    struct grpc_completion_queue *queue;
-    size_t max_message;
-    size_t held;             /* bytes of messages that wait for credit */
-    bool closed;             /* no receive is armed while it is closed */
-    struct smx_call *parked; /* the calls that wait for it to open */
-};
-
-/* Lets the parked calls receive again, until one of them closes the gate. */
-void smx_gate_open(struct smx_gate *gate);
 
 /* How an RPC ended. Borrowed for the time of `ended`. */
 struct smx_outcome {
@@ -40,22 +28,21 @@ struct smx_call_events {
 };
 
 /*
- *              start            message, credit left: delivered
- *   IDLE ─────────────► RECEIVING ◄──────────┐
- *                        │  ▲  │ └───────────┘
- *        message, none   │  │  │ gate closed
- *        left            ▼  │  ▼
- *                  HOLDING ─┘ PARKED ──► RECEIVING when the gate opens
- *                    credit
+ *   IDLE ── start ──► OPENING, a stream at once PARKED or RECEIVING
+ *   OPENING ── the worker begins to answer ──► PARKED or RECEIVING
+ *   PARKED ── the gate opens ──► RECEIVING
+ *   RECEIVING ── message, credit left: delivered ──► PARKED or RECEIVING
+ *   RECEIVING ── message, no credit left ──► HOLDING ── credit: delivered ──► PARKED or RECEIVING
  *   any of them ── cancel, a fault of the worker ──► DROPPING ── status ──► FINISHED
  *   RECEIVING ── status and no message left ──► FINISHED
  *   HOLDING ── a status that is not OK (a deadline, a lost connection): what is held is dropped ──► FINISHED
  */
 enum smx_call_state {
     SMX_CALL_IDLE,      /* not started */
+    SMX_CALL_OPENING,   /* unary: no receive is armed before the worker answers, or thousands might come at once */
     SMX_CALL_RECEIVING, /* one receive is armed, or the worker has nothing more to say */
     SMX_CALL_HOLDING,   /* one message is held, no receive is armed: no credit */
-    SMX_CALL_PARKED,    /* no receive is armed: too much memory in use */
+    SMX_CALL_PARKED,    /* no receive is armed: it waits at the gate */
     SMX_CALL_DROPPING,  /* cancelled: messages are dropped until the status arrives */
     SMX_CALL_FINISHED,  /* `ended` has been called, or is being called */
 };
@@ -71,8 +58,8 @@ struct smx_call {
     struct smx_error fault; /* of the worker, found here: it wins over the status */
     struct smx_gate *gate;
     struct smx_call_wire *wire; /* gRPC's part; NULL before start and after the end */
-    struct smx_call *next_parked;
-    struct smx_call *previous_parked;
+    struct smx_gate_pass pass;
+    size_t last_size; /* of the last message, in memory */
 };
 
 struct smx_call_plan {

@@ -12,7 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_ARGS = 32 };
+enum {
+    MAX_ARGS = 32,
+    MESSAGES_AT_ONCE = 4, /* of the largest size */
+    MANY_STREAMS = 1000,
+    USUAL_WINDOW = 64 * 1024,
+};
 
 struct args {
     grpc_arg items[MAX_ARGS];
@@ -35,6 +40,15 @@ static void add_text(struct args *args, const char *key, char *value)
     arg->type = GRPC_ARG_STRING;
     arg->key = (char *)key;
     arg->value.string = value;
+}
+
+static void add_pointer(struct args *args, const char *key, void *value, const grpc_arg_pointer_vtable *table)
+{
+    grpc_arg *arg = &args->items[args->count++];
+    arg->type = GRPC_ARG_POINTER;
+    arg->key = (char *)key;
+    arg->value.pointer.p = value;
+    arg->value.pointer.vtable = table;
 }
 
 /* Keys as strings where a newer core has dropped or moved the macro. */
@@ -100,10 +114,26 @@ static grpc_channel_credentials *read_roots(struct smx_span file, struct smx_err
     return credentials;
 }
 
+/*
+ * What is being received has no other bound: a message over the limit is refused when all of it is here, and a header
+ * block may go on for ever. Each channel has its own, because under pressure gRPC ends streams of it at random. It has
+ * room for the full windows of all streams that are to be expected, so that slow consumers alone are no pressure.
+ */
+static grpc_resource_quota *new_quota(const struct smx_connect_options *options, size_t max_message)
+{
+    size_t streams = options->max_concurrent > MANY_STREAMS ? options->max_concurrent : MANY_STREAMS;
+    size_t window = options->stream_window > USUAL_WINDOW ? options->stream_window : USUAL_WINDOW;
+    grpc_resource_quota *quota = grpc_resource_quota_create(NULL);
+    grpc_resource_quota_resize(quota, MESSAGES_AT_ONCE * max_message + streams * window);
+    return quota;
+}
+
 struct grpc_channel *smx_channel_new(const char *target, const struct smx_connect_options *options, size_t max_message,
                                      struct smx_error *why)
 {
     struct args args = {0};
+    grpc_resource_quota *quota = new_quota(options, max_message);
+    add_pointer(&args, "grpc.resource_quota", quota, grpc_resource_quota_arg_vtable());
     add_fixed(&args, options, max_message);
     add_chosen(&args, options);
     char authority[1024];
@@ -112,12 +142,14 @@ struct grpc_channel *smx_channel_new(const char *target, const struct smx_connec
                  (const char *)options->authority.data);
         add_text(&args, "grpc.default_authority", authority);
     }
+    struct grpc_channel *channel = NULL;
     grpc_channel_credentials *credentials =
         options->ca_file.len > 0 ? read_roots(options->ca_file, why) : grpc_insecure_credentials_create();
-    if (!credentials)
-        return NULL;
-    grpc_channel_args list = {args.count, args.items};
-    grpc_channel *channel = grpc_channel_create(target, credentials, &list);
-    grpc_channel_credentials_release(credentials);
+    if (credentials) {
+        grpc_channel_args list = {args.count, args.items};
+        channel = grpc_channel_create(target, credentials, &list);
+        grpc_channel_credentials_release(credentials);
+    }
+    grpc_resource_quota_unref(quota);
     return channel;
 }

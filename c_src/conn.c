@@ -123,9 +123,10 @@ static void take_start(struct smx_conn *conn, int64_t uptime_ms)
 {
     static uint64_t unknown; /* lives that can't be told apart by their start */
     char text[64];
-    if (!conn->fresh || conn->given_incarnation)
-        return;
+    bool fresh = conn->fresh;
     conn->fresh = false;
+    if (!fresh || conn->given_incarnation)
+        return;
     if (uptime_ms > 0)
         snprintf(text, sizeof(text), "s%" PRId64, smx_now_ms() - uptime_ms);
     else
@@ -260,7 +261,7 @@ static void on_channel_state(void *owner, bool ok)
     if (conn->state == SMX_CONN_GONE)
         return;
     /* Asking with 1 makes an idle channel connect again. */
-    conn->channel_state = grpc_channel_check_connectivity_state(conn->channel, 1);
+    conn->channel_state = (int)grpc_channel_check_connectivity_state(conn->channel, 1);
     bool connected = conn->channel_state == GRPC_CHANNEL_READY;
     if (conn->connected && !connected) {
         on_lost(conn);
@@ -311,7 +312,7 @@ struct smx_conn *smx_conn_new(const struct smx_command *connect, struct smx_gate
     conn->probe = (struct smx_timer){.fire = look, .owner = conn};
     conn->health.events = &health_events;
     conn->info.events = &info_events;
-    conn->channel_state = grpc_channel_check_connectivity_state(conn->channel, 1);
+    conn->channel_state = (int)grpc_channel_check_connectivity_state(conn->channel, 1);
     watch(conn);
     smx_timer_set(conn->timers, &conn->grace, smx_now_ms() + conn->options.ready_timeout_ms);
     return conn;

@@ -32,6 +32,7 @@ static const struct {
     {"CANCELLED", "cancelled", false},
     {"Cancelled", "cancelled", false},
     {"Received message larger than max", "too_large", false},
+    {"Buffers full", "too_large", false}, /* more on its way than the quota of the channel */
     {"Sent message larger than max", "too_large", true},
     {"Received RST_STREAM with error code 7", "transport", true}, /* REFUSED_STREAM: not processed, HTTP/2 says */
     {"Received RST_STREAM", "transport", false},
@@ -46,7 +47,7 @@ static const struct {
     {"connections to all backends failing", "worker_down", true},
     {"empty address list", "worker_down", true},
     {"DNS resolution failed", "worker_down", true},
-    {"GOAWAY received", "worker_down", false},
+    {"GOAWAY received", "worker_down", true}, /* it has not looked at this stream; a lost connection says otherwise */
     {"Socket closed", "worker_down", false},
     {"Endpoint read failed", "worker_down", false},
     {"Connection reset by peer", "worker_down", false},

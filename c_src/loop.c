@@ -12,6 +12,7 @@
 enum {
     FLUSH_MS = 200,           /* after the owner left: for the last cancellations and events */
     TURN_COMPLETIONS = 256,   /* taken in one turn before stdio is looked at again */
+    TURN_OUTPUT = 1 << 20,    /* bytes for stdout made in one turn, at most one event more */
 };
 
 struct loop {
@@ -66,7 +67,7 @@ static void on_wake(void *owner, bool ok)
 
 static gpr_timespec next_deadline(const struct loop *loop)
 {
-    int64_t at = smx_timers_next(&loop->bridge.timers);
+    int64_t at = smx_bridge_next(&loop->bridge);
     if (loop->stopping && (at < 0 || at > loop->stop_at_ms))
         at = loop->stop_at_ms;
     if (at < 0)
@@ -89,8 +90,9 @@ static bool take_completion(struct loop *loop, gpr_timespec deadline)
 static void turn(struct loop *loop)
 {
     gpr_timespec now = gpr_inf_past(GPR_CLOCK_MONOTONIC);
+    size_t full = loop->stdio.output.len + TURN_OUTPUT;
     if (take_completion(loop, next_deadline(loop)))
-        for (int i = 1; i < TURN_COMPLETIONS && take_completion(loop, now); i++)
+        for (int i = 1; i < TURN_COMPLETIONS && loop->stdio.output.len < full && take_completion(loop, now); i++)
             continue;
     smx_timers_run(&loop->bridge.timers, smx_now_ms());
     write_output(loop);

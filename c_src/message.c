@@ -241,7 +241,28 @@ static bool inflate_message(struct smx_span in, size_t max, struct smx_buffer *o
     return true;
 }
 
-static bool unpack(enum smx_method method, struct smx_span bytes, struct smx_reply *reply)
+/* A map entry of two bytes on the wire takes a hundred in memory: what one message may take is bounded. */
+enum { MEMORY_FACTOR = 4 };
+
+struct budget {
+    size_t used;
+    size_t max;
+};
+
+static void *allocate(void *data, size_t size)
+{
+    struct budget *budget = data;
+    budget->used += size + 16; /* malloc's own part */
+    return budget->used > budget->max ? NULL : malloc(size);
+}
+
+static void release(void *data, void *memory)
+{
+    (void)data;
+    free(memory);
+}
+
+static bool unpack(enum smx_method method, struct smx_span bytes, size_t max_message, struct smx_reply *reply)
 {
     const ProtobufCMessageDescriptor *type = NULL;
     switch (method) {
@@ -260,7 +281,10 @@ static bool unpack(enum smx_method method, struct smx_span bytes, struct smx_rep
         type = &snakepit__info_response__descriptor;
         break;
     }
-    reply->unpacked = protobuf_c_message_unpack(type, NULL, bytes.len, bytes.data);
+    struct budget budget = {.max = MEMORY_FACTOR * max_message};
+    ProtobufCAllocator allocator = {allocate, release, &budget};
+    reply->unpacked = protobuf_c_message_unpack(type, &allocator, bytes.len, bytes.data);
+    reply->size = budget.used;
     if (!reply->unpacked)
         return false;
     if (type == &snakepit__execute_response__descriptor)
@@ -290,7 +314,7 @@ bool smx_message_read(enum smx_method method, struct grpc_byte_buffer *buffer, s
         ok = inflate_message(bytes, max_message, &inflated, why);
         bytes = smx_buffer_span(&inflated);
     }
-    if (ok && !unpack(method, bytes, reply))
+    if (ok && !unpack(method, bytes, max_message, reply))
         ok = smx_error_set(why, SMX_INTERNAL, "decode", "the worker's answer to %s is not the message it should be",
                            smx_method_path(method));
     smx_buffer_fini(&inflated);

@@ -59,12 +59,14 @@ struct smx_reply {
     double cpu_usage_percent;
     int64_t active_sessions;
 
+    size_t size;    /* bytes of memory */
     void *unpacked; /* the protobuf-c message that the spans point into */
     void *arrays;
 };
 
 /*
- * Reads the answer of `method`. A compressed one is inflated, to at most `max_message` bytes. False with `why` set
+ * Reads the answer of `method`. A compressed one is inflated, to at most `max_message` bytes, and the memory for its
+ * parts is bounded too. False with `why` set
  * (internal, reason `decode`, or resource_exhausted, reason `too_large`) when it can't be read.
  */
 bool smx_message_read(enum smx_method method, struct grpc_byte_buffer *buffer, size_t max_message,

@@ -140,7 +140,7 @@ void smx_report_stats(const struct smx_bridge *bridge, struct smx_buffer *out)
     put_number(out, "succeeded", bridge->counters.succeeded);
     put_number(out, "failed", bridge->counters.failed);
     put_number(out, "cancelled", bridge->counters.cancelled);
-    put_number(out, "held_bytes", bridge->gate.held);
+    put_number(out, "held_bytes", smx_gate_held(&bridge->gate));
     put_number(out, "memory_bytes", resident_bytes());
     smx_term_put_atom(out, "gate");
     smx_term_put_atom(out, bridge->gate.closed ? "closed" : "open");
@@ -159,8 +159,9 @@ void smx_report_stats(const struct smx_bridge *bridge, struct smx_buffer *out)
 static void put_call(const struct smx_request *request, struct smx_buffer *out)
 {
     static const char *const states[] = {
-        [SMX_CALL_IDLE] = "queued",   [SMX_CALL_RECEIVING] = "receiving", [SMX_CALL_HOLDING] = "holding",
-        [SMX_CALL_PARKED] = "parked", [SMX_CALL_DROPPING] = "cancelled",  [SMX_CALL_FINISHED] = "finished",
+        [SMX_CALL_IDLE] = "queued",       [SMX_CALL_OPENING] = "waiting", [SMX_CALL_RECEIVING] = "receiving",
+        [SMX_CALL_HOLDING] = "holding",   [SMX_CALL_PARKED] = "parked",   [SMX_CALL_DROPPING] = "cancelled",
+        [SMX_CALL_FINISHED] = "finished",
     };
     smx_term_put_map(out, request->conn ? 8 : 7);
     smx_term_put_atom(out, "tag");
@@ -169,7 +170,7 @@ static void put_call(const struct smx_request *request, struct smx_buffer *out)
     put_text(out, "request_id", request->request_id);
     put_atom(out, "state", states[request->call.state]);
     put_signed(out, "age_ms", smx_now_us() / 1000 - request->started_us / 1000);
-    put_signed(out, "chunks", request->call.messages);
+    put_signed(out, "chunks", request->chunks);
     smx_term_put_atom(out, "credit");
     if (request->call.credit == SMX_CREDIT_INFINITY)
         smx_term_put_atom(out, "infinity");

@@ -87,7 +87,7 @@ static struct smx_meta meta_of(const struct smx_request *request)
         .request_id = request->request_id,
         .timestamp = request->answer.timestamp,
         .duration_us = smx_now_us() - request->started_us,
-        .chunks = is_stream(request) ? request->call.messages : -1,
+        .chunks = is_stream(request) ? request->chunks : -1,
     };
     if (request->conn) {
         meta.worker = smx_buffer_span(&request->conn->id);
@@ -104,7 +104,7 @@ static void end_badly(struct smx_request *request)
         .meta = meta_of(request),
         .error = &request->fault,
         .command = request->name,
-        .delivered = is_stream(request) ? request->call.messages : -1,
+        .delivered = is_stream(request) ? request->chunks : -1,
     };
     emit(request, &event);
     end(request);
@@ -143,6 +143,7 @@ void smx_request_done(struct smx_request *request, struct smx_span term)
 static void on_last_word_overdue(void *owner)
 {
     struct smx_request *request = owner;
+    request->left_open = true;
     smx_call_cancel(&request->call);
 }
 
@@ -167,10 +168,10 @@ static void take_chunk(struct smx_request *request, struct smx_reply *reply)
             .values = reply->values,
         };
         if (!request->sink->emit(request->sink->front, &event, &request->fault)) {
-            request->call.messages--;
             smx_call_cancel(&request->call);
             return;
         }
+        request->chunks++;
     }
     if (!reply->success)
         smx_fault_by_worker(&request->fault, reply->error);
@@ -185,6 +186,7 @@ static void on_message(struct smx_call *call, struct smx_reply *reply)
         take_chunk(request, reply);
         return;
     }
+    expect_close(request);
     request->answer = *reply;
     *reply = (struct smx_reply){0};
     if (request->op == SMX_OP_EXECUTE && !request->answer.success)
@@ -229,8 +231,9 @@ static void on_ended(struct smx_call *call, const struct smx_outcome *outcome)
         request->fault = call->fault;
         call->fault = (struct smx_error){0};
     }
-    bool answered = is_stream(request) ? request->said_last || outcome->status == SMX_OK : call->messages > 0;
-    bool good = answered && (outcome->status == SMX_OK || request->said_last);
+    /* A stream is complete with its last word, a unary call with its status; who leaves it open has said all, too. */
+    bool complete = outcome->status == SMX_OK || request->left_open;
+    bool good = is_stream(request) ? complete || request->said_last : complete && request->said_last;
     if (request->fault.code == SMX_OK && !good)
         smx_fault_by_status(&request->fault, outcome);
     if (request->fault.code == SMX_OK) {

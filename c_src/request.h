@@ -35,7 +35,9 @@ struct smx_request {
     struct smx_conn *leaving; /* of a disconnect: what it waits for */
     struct smx_call call;
     struct smx_reply answer; /* unary: held until the status and its metadata are here */
-    bool said_last;          /* is_final or an in-band error has come */
+    int64_t chunks;          /* of a stream: emitted */
+    bool said_last;          /* is_final, an in-band error or the answer of a unary call has come */
+    bool left_open;          /* and nothing after it, for too long: cancelled here */
     struct smx_error fault;  /* why it ends badly, known before the status is */
 
     /* The pool's. */

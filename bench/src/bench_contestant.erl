@@ -7,7 +7,8 @@
 
 -type work() :: {unary, InFlight :: pos_integer(), Size :: non_neg_integer()}
               | {stream, Streams :: pos_integer(), Size :: non_neg_integer()}.
--type setup() :: #{targets := [string()], programs := file:filename(), snakemux := file:filename()}.
+-type setup() :: #{targets := [string()], programs := file:filename(), snakemux := file:filename(),
+                   arguments => [string()]}.
 -type result() :: #{done := non_neg_integer(), seconds := float(), p50 := number(), p99 := number()}.
 
 -callback start(setup()) -> State :: term().

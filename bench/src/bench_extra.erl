@@ -42,7 +42,7 @@ idle_streams(Setup) ->
     Before = bench_cpu:memory(Pid),
     Start = erlang:monotonic_time(microsecond),
     bench_hand:send(Port, [{execute_stream, N, any, <<"hold">>, Args, #{timeout => infinity}} || N <- lists:seq(1, ?STREAMS)]),
-    await(Port, ?STREAMS, fun({chunk, _, _}) -> true; (_) -> false end),
+    bench_hand:await(Port, ?STREAMS, fun({chunk, _, _}) -> true; (_) -> false end),
     Opened = erlang:monotonic_time(microsecond),
     Memory = bench_cpu:memory(Pid) - Before,
     Cpu = bench_cpu:seconds(Pid),
@@ -50,16 +50,13 @@ idle_streams(Setup) ->
     Idle = bench_cpu:seconds(Pid) - Cpu,
     Cancel = erlang:monotonic_time(microsecond),
     bench_hand:send(Port, [{cancel, N} || N <- lists:seq(1, ?STREAMS)]),
-    await(Port, ?STREAMS, fun({error, _, #{code := cancelled}}) -> true; (_) -> false end),
+    bench_hand:await(Port, ?STREAMS, fun({error, _, #{code := cancelled}}) -> true; (_) -> false end),
     Cancelled = erlang:monotonic_time(microsecond),
     bench_hand:stop(Port),
     [{stream_memory, "10,000 idle streams: bytes each in the port program", Memory / ?STREAMS},
      {open_ms, "10,000 streams opened, each with its first chunk, ms", (Opened - Start) / 1000},
      {idle_cpu_ms, "their CPU time in one second, ms", Idle * 1000},
      {cancel_ms, "10,000 streams cancelled, ms", (Cancelled - Cancel) / 1000}].
-
-await(_, 0, _) -> ok;
-await(Port, Left, Fun) -> await(Port, Left - length([E || E <- bench_hand:events(Port), Fun(E)]), Fun).
 
 %% Small calls, one at a time, beside replies of 64 MiB that follow one another on the same port.
 fairness(Setup) ->

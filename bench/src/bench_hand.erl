@@ -3,12 +3,14 @@
 -behaviour(bench_contestant).
 
 -export([start/1, os_pids/1, run/3, stop/1]).
--export([send/2, events/1]).
+-export([send/2, events/1, await/3]).
 
 -define(WINDOW, 256). %% chunks on their way to a consumer; more are asked for when half of them have come
 
-start(#{targets := Targets, snakemux := Program}) ->
-    Port = open_port({spawn_executable, Program}, [{packet, 4}, binary, exit_status]),
+%% `arguments` only when the program is run by another one.
+start(#{targets := Targets, snakemux := Program} = Setup) ->
+    Arguments = maps:get(arguments, Setup, []),
+    Port = open_port({spawn_executable, Program}, [{args, Arguments}, {packet, 4}, binary, exit_status]),
     {hello, 1, _} = next(Port),
     send(Port, {options, options, #{batch => true}}),
     {ok, options, _, _} = next(Port),
@@ -84,6 +86,11 @@ take(Other, _) ->
 %% @doc The next frame's events.
 -spec events(port()) -> [tuple()].
 events(Port) -> list(next(Port)).
+
+%% @doc Takes events until so many have fulfilled the condition.
+-spec await(port(), non_neg_integer(), fun((tuple()) -> boolean())) -> ok.
+await(_, Left, _) when Left =< 0 -> ok;
+await(Port, Left, Fun) -> await(Port, Left - length([E || E <- events(Port), Fun(E)]), Fun).
 
 list(Events) when is_list(Events) -> Events;
 list(Event) -> [Event].

@@ -1,0 +1,428 @@
+%% What a worker, or whoever listens in its place, can do to the wire. Each fault is an error of its own call, or of
+%% the calls of that connection where gRPC leaves no choice; streams beside it go on, and the limits here are upper ones.
+%% The rows are those of docs/OPERATIONS.md, "Faults on the wire".
+-module(wire_SUITE).
+
+-include_lib("stdlib/include/assert.hrl").
+
+-export([suite/0, all/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
+-export([
+    garbage_is_an_error_of_the_call/1,
+    truncated_message_is_an_error_of_the_call/1,
+    unknown_flag_is_an_error_of_the_call/1,
+    message_over_the_limit_is_refused/1,
+    message_far_over_the_limit_is_bounded/1,
+    claim_of_a_giant_message_ends_at_the_deadline/1,
+    wrong_content_type_is_an_error_of_the_call/1,
+    http_status_becomes_a_code/1,
+    ok_without_a_message_is_an_error/1,
+    two_messages_on_a_unary_call_are_an_error/1,
+    no_status_is_an_error/1,
+    strange_statuses_become_unknown/1,
+    status_of_the_worker_is_told_from_one_of_the_library/1,
+    resets_become_codes/1,
+    refused_stream_is_safe_to_repeat/1,
+    reset_after_a_message_is_an_error/1,
+    goaway_before_the_call_is_safe_to_repeat/1,
+    goaway_in_the_middle_lets_the_call_finish/1,
+    goaway_and_hang_up_ends_the_calls/1,
+    lost_connection_ends_the_calls_and_comes_back/1,
+    broken_frames_end_the_connection_only/1,
+    overflowing_the_window_ends_the_connection_only/1,
+    never_ending_metadata_are_bounded/1,
+    much_metadata_harm_nobody/1,
+    bad_base64_ends_the_connection_only/1,
+    gzip_is_understood/1,
+    gzip_bomb_is_refused/1,
+    wrong_gzip_is_an_error_of_the_call/1,
+    wrong_utf8_harms_its_own_call/1,
+    repeated_keys_count_once/1,
+    silence_ends_at_the_deadline/1,
+    answer_without_an_end_is_taken/1,
+    stream_open_after_its_final_message_is_done/1,
+    messages_after_the_final_one_are_dropped/1,
+    error_followed_by_silence_ends/1,
+    broken_chunk_ends_an_endless_stream/1,
+    one_stream_at_a_time_serves_a_thousand_calls/1,
+    hundred_streams_at_a_time_serve_a_thousand_calls/1,
+    mute_listener_is_unreachable/1,
+    web_server_is_unreachable/1,
+    broken_health_makes_a_worker_unresponsive/1,
+    broken_info_is_no_obstacle/1,
+    giant_info_is_no_obstacle/1
+]).
+
+suite() ->
+    [{timetrap, {seconds, 30}}].
+
+all() ->
+    [Name || {Name, 1} <- ?MODULE:module_info(exports), lists:member($_, atom_to_list(Name)), not is_callback(Name)].
+
+is_callback(Name) ->
+    lists:member(Name, [init_per_suite, end_per_suite, module_info]).
+
+init_per_suite(Config) ->
+    [{bad, port_by_hand:start_worker([])}, {other, port_by_hand:start_worker([])} | Config].
+
+end_per_suite(Config) ->
+    port_by_hand:stop_worker(proplists:get_value(bad, Config)),
+    port_by_hand:stop_worker(proplists:get_value(other, Config)).
+
+init_per_testcase(_Case, Config) ->
+    P = port_by_hand:open(["--max-message", "1MiB"]),
+    port_by_hand:connect(P, <<"bad">>, proplists:get_value(bad, Config)),
+    port_by_hand:connect(P, <<"other">>, proplists:get_value(other, Config)),
+    [{port_program, P} | Config].
+
+end_per_testcase(_Case, Config) ->
+    port_by_hand:close(proplists:get_value(port_program, Config)).
+
+%%% Bad messages
+
+garbage_is_an_error_of_the_call(Config) ->
+    fails(Config, both, <<"garbage">>, #{}, {internal, worker, decode}, 1000).
+
+truncated_message_is_an_error_of_the_call(Config) ->
+    fails(Config, execute, <<"truncated">>, #{}, {internal, worker, decode}, 1000).
+
+unknown_flag_is_an_error_of_the_call(Config) ->
+    P = program(Config),
+    Beside = bystanders(P),
+    %% gRPC core makes nothing of it, or an empty message: a race of its own.
+    {error, _, #{code := Code, origin := worker}} = run(P, execute, <<"bad_flag">>, #{}, #{}, 1000),
+    ?assert(lists:member(Code, [internal, unknown])),
+    go_on(P, Beside).
+
+message_over_the_limit_is_refused(Config) ->
+    fails(Config, both, <<"giant">>, #{<<"size">> => <<"1100000">>}, {resource_exhausted, transport, too_large}, 2000).
+
+%% gRPC refuses a message when it is here as a whole: the quota of the channel is what bounds it before.
+message_far_over_the_limit_is_bounded(Config) ->
+    Pid = port_by_hand:pid(program(Config)),
+    Before = port_by_hand:rss(Pid),
+    Size = #{<<"size">> => <<"300000000">>},
+    fails(Config, execute, <<"giant">>, Size, {resource_exhausted, transport, too_large}, 15000),
+    ?assert(port_by_hand:rss(Pid) - Before < 150_000_000).
+
+claim_of_a_giant_message_ends_at_the_deadline(Config) ->
+    fails(Config, both, <<"claims_giant">>, #{}, #{timeout => 300}, {deadline_exceeded, transport, deadline}, 1000).
+
+wrong_content_type_is_an_error_of_the_call(Config) ->
+    fails(Config, both, <<"html">>, #{}, {unknown, transport, transport}, 1000).
+
+http_status_becomes_a_code(Config) ->
+    [
+        fails(Config, execute, <<"http_status">>, #{<<"status">> => Status}, {Code, transport, transport}, 1000)
+     || {Status, Code} <- [
+            {<<"401">>, unauthenticated},
+            {<<"403">>, permission_denied},
+            {<<"404">>, unimplemented},
+            {<<"429">>, unavailable},
+            {<<"503">>, unavailable}
+        ]
+    ].
+
+ok_without_a_message_is_an_error(Config) ->
+    fails(Config, execute, <<"no_message">>, #{}, {internal, worker, decode}, 1000).
+
+two_messages_on_a_unary_call_are_an_error(Config) ->
+    fails(Config, execute, <<"two_messages">>, #{}, {internal, worker, decode}, 1000).
+
+no_status_is_an_error(Config) ->
+    fails(Config, both, <<"no_status">>, #{}, {unknown, transport, transport}, 1000).
+
+strange_statuses_become_unknown(Config) ->
+    [
+        fails(Config, both, <<"status">>, #{<<"status">> => Status}, {unknown, worker, application}, 1000)
+     || Status <- [<<"99">>, <<"banana">>, <<"-1">>]
+    ].
+
+status_of_the_worker_is_told_from_one_of_the_library(Config) ->
+    [
+        fails(Config, both, <<"status">>, #{<<"status">> => Status}, {Code, worker, application}, 1000)
+     || {Status, Code} <- [
+            {<<"1">>, cancelled},
+            {<<"4">>, deadline_exceeded},
+            {<<"8">>, resource_exhausted},
+            {<<"14">>, unavailable}
+        ]
+    ].
+
+%%% Resets, GOAWAY, lost connections
+
+resets_become_codes(Config) ->
+    [
+        fails(Config, both, <<"rst">>, #{<<"code">> => Reset}, {Code, transport, transport}, 1000)
+     || {Reset, Code} <- [
+            {<<"0">>, internal},
+            {<<"1">>, internal},
+            {<<"2">>, internal},
+            {<<"3">>, internal},
+            {<<"5">>, internal},
+            {<<"8">>, cancelled},
+            {<<"11">>, resource_exhausted},
+            {<<"12">>, permission_denied}
+        ]
+    ].
+
+refused_stream_is_safe_to_repeat(Config) ->
+    Errors = fails(Config, both, <<"rst">>, #{<<"code">> => <<"7">>}, {unavailable, transport, transport}, 1000),
+    [?assertMatch(#{sent := false}, Error) || Error <- Errors].
+
+reset_after_a_message_is_an_error(Config) ->
+    [Error] = fails(Config, execute, <<"rst_after_message">>, #{}, {internal, transport, transport}, 1000),
+    ?assertMatch(#{sent := true}, Error),
+    [StreamError] = fails(
+        Config, execute_stream, <<"rst_after_message">>, #{}, {internal, transport, transport}, 1000
+    ),
+    ?assertMatch(#{delivered := 1}, StreamError).
+
+goaway_before_the_call_is_safe_to_repeat(Config) ->
+    [Error] = fails(Config, execute, <<"goaway_unseen">>, #{}, {unavailable, transport, worker_down}, 1000),
+    ?assertMatch(#{sent := false}, Error),
+    is_back(Config).
+
+goaway_in_the_middle_lets_the_call_finish(Config) ->
+    P = program(Config),
+    Tag = port_by_hand:call(P, <<"bad">>, <<"goaway_finish">>, #{<<"a">> => <<"b">>}),
+    {ok, Tag, #{<<"a">> := <<"b">>}, _} = port_by_hand:terminal(P, Tag, 1000),
+    is_back(Config).
+
+goaway_and_hang_up_ends_the_calls(Config) ->
+    [Error] = loses_connection(Config, <<"goaway_hang_up">>, {unavailable, transport, worker_down}),
+    ?assertMatch(#{sent := true}, Error).
+
+lost_connection_ends_the_calls_and_comes_back(Config) ->
+    [Error] = loses_connection(Config, <<"hang_up">>, {unavailable, transport, worker_down}),
+    ?assertMatch(#{sent := true}, Error).
+
+broken_frames_end_the_connection_only(Config) ->
+    loses_connection(Config, <<"nonsense">>, {unknown, transport, transport}).
+
+overflowing_the_window_ends_the_connection_only(Config) ->
+    loses_connection(Config, <<"overflow">>, {internal, transport, transport}).
+
+%%% Metadata
+
+%% The quota of the channel ends it where no deadline does; gRPC counts a part only of what such a header takes. HTTP/2
+%% allows nothing else on a connection in the middle of a header block, and the quota takes any stream of it: the calls
+%% beside it suffer too. A new connection to the same worker is the way out.
+never_ending_metadata_are_bounded(Config) ->
+    P = program(Config),
+    Before = port_by_hand:rss(port_by_hand:pid(P)),
+    [{<<"bad">>, Here}, There] = bystanders(P),
+    Terminal = run(P, execute, <<"endless_metadata">>, #{}, #{timeout => infinity}, 10000),
+    port_by_hand:fails(Terminal, resource_exhausted, transport, too_large),
+    Grown = port_by_hand:rss(port_by_hand:pid(P)) - Before,
+    ?assert(Grown < 1_000_000_000),
+    go_on(P, [There]),
+    port_by_hand:send(P, {disconnect, d, <<"bad">>, now}),
+    {error, Here, #{}} = port_by_hand:terminal(P, Here, 1000),
+    {ok, d, #{}, #{}} = port_by_hand:terminal(P, d, 1000),
+    port_by_hand:connect(P, <<"bad">>, proplists:get_value(bad, Config)),
+    is_back(Config).
+
+much_metadata_harm_nobody(Config) ->
+    P = program(Config),
+    Beside = bystanders(P),
+    Tag = port_by_hand:call(P, <<"bad">>, <<"much_metadata">>, #{<<"kib">> => <<"1000">>}),
+    Terminal = port_by_hand:terminal(P, Tag, 2000),
+    ?assert(lists:member(element(1, Terminal), [ok, error])),
+    go_on(P, Beside).
+
+bad_base64_ends_the_connection_only(Config) ->
+    loses_connection(Config, <<"bad_base64">>, {unknown, transport, transport}).
+
+%%% Compression
+
+gzip_is_understood(Config) ->
+    P = program(Config),
+    Text = binary:copy(<<"snake">>, 10000),
+    Tag = port_by_hand:call(P, <<"bad">>, <<"zipped">>, #{<<"text">> => Text}, #{compression => gzip}),
+    {ok, Tag, #{<<"text">> := Text}, _} = port_by_hand:terminal(P, Tag, 1000).
+
+gzip_bomb_is_refused(Config) ->
+    Pid = port_by_hand:pid(program(Config)),
+    Before = port_by_hand:rss(Pid),
+    fails(Config, both, <<"bomb">>, #{}, {resource_exhausted, worker, too_large}, 1000),
+    ?assert(port_by_hand:rss(Pid) - Before < 32_000_000).
+
+wrong_gzip_is_an_error_of_the_call(Config) ->
+    fails(Config, both, <<"not_gzip">>, #{}, {internal, worker, decode}, 1000).
+
+%%% Text
+
+wrong_utf8_harms_its_own_call(Config) ->
+    fails(Config, both, <<"bad_key">>, #{}, {internal, worker, decode}, 1000),
+    fails(Config, both, <<"bad_error">>, #{}, {unknown, worker, application}, 1000).
+
+repeated_keys_count_once(Config) ->
+    P = program(Config),
+    Tag = port_by_hand:call(P, <<"bad">>, <<"twice_key">>, #{}),
+    {ok, Tag, Result, _} = port_by_hand:terminal(P, Tag, 1000),
+    ?assertEqual(#{<<"a">> => <<"2">>}, Result).
+
+%%% Silence
+
+silence_ends_at_the_deadline(Config) ->
+    [
+        fails(Config, both, Command, #{}, #{timeout => 300}, {deadline_exceeded, transport, deadline}, 1000)
+     || Command <- [<<"silent">>, <<"early">>]
+    ].
+
+answer_without_an_end_is_taken(Config) ->
+    P = program(Config),
+    Tag = port_by_hand:call(P, <<"bad">>, <<"never_closes">>, #{<<"a">> => <<"b">>}, #{timeout => infinity}),
+    {ok, Tag, #{<<"a">> := <<"b">>}, _} = port_by_hand:terminal(P, Tag, 2000).
+
+stream_open_after_its_final_message_is_done(Config) ->
+    P = program(Config),
+    Tag = port_by_hand:stream(P, <<"bad">>, <<"final_then_silence">>, #{}, #{timeout => infinity}),
+    {[_, _], {done, Tag, #{chunks := 2}}} = port_by_hand:collect(P, Tag, 2000).
+
+messages_after_the_final_one_are_dropped(Config) ->
+    P = program(Config),
+    Tag = port_by_hand:stream(P, <<"bad">>, <<"talks_after_final">>, #{}),
+    {[_, _], {done, Tag, #{chunks := 2}}} = port_by_hand:collect(P, Tag, 1000).
+
+error_followed_by_silence_ends(Config) ->
+    fails(
+        Config,
+        both,
+        <<"error_then_silence">>,
+        #{},
+        #{timeout => infinity},
+        {unknown, worker, application},
+        2000
+    ).
+
+broken_chunk_ends_an_endless_stream(Config) ->
+    [Error] = fails(Config, execute_stream, <<"bad_chunk">>, #{}, {internal, worker, decode}, 1000),
+    ?assertMatch(#{delivered := 1}, Error).
+
+%%% MAX_CONCURRENT_STREAMS
+
+one_stream_at_a_time_serves_a_thousand_calls(Config) ->
+    thousand_calls(Config, 1).
+
+hundred_streams_at_a_time_serve_a_thousand_calls(Config) ->
+    thousand_calls(Config, 100).
+
+%% The worker ends the connection when a client opens more streams than it allows: that every call is answered shows
+%% that none did.
+thousand_calls(Config, MaxStreams) ->
+    P = program(Config),
+    Worker = port_by_hand:start_worker(["--max-streams", integer_to_list(MaxStreams)]),
+    port_by_hand:connect(P, <<"narrow">>, Worker, #{max_concurrent => 1000}),
+    Tags = [port_by_hand:call(P, <<"narrow">>, <<"echo">>, #{<<"n">> => integer_to_binary(N)}) || N <- lists:seq(1, 1000)],
+    [{ok, Tag, #{<<"n">> := _}, _} = port_by_hand:terminal(P, Tag, 15000) || Tag <- Tags],
+    port_by_hand:stop_worker(Worker).
+
+%%% Those who listen where a worker should
+
+mute_listener_is_unreachable(Config) ->
+    never_ready(Config, ["--mute"], unreachable, connect_failed).
+
+web_server_is_unreachable(Config) ->
+    never_ready(Config, ["--http1"], unreachable, connect_failed).
+
+broken_health_makes_a_worker_unresponsive(Config) ->
+    never_ready(Config, ["--health", "garbage"], unresponsive, unhealthy),
+    never_ready(Config, ["--health", "hang_up_politely"], unresponsive, unhealthy),
+    never_ready(Config, ["--health", "silent"], unresponsive, silent).
+
+%% Calls wait for a worker that may come, no longer than their timeout; nothing else waits with them.
+never_ready(Config, Args, State, Reason) ->
+    P = program(Config),
+    Beside = bystanders(P),
+    Worker = port_by_hand:start_worker(Args),
+    Target = port_by_hand:worker_target(Worker),
+    port_by_hand:send(P, {connect, c, <<"dumb">>, Target, #{ready_timeout => 500, unresponsive_after => 500}}),
+    {ok, c, #{}, #{}} = port_by_hand:terminal(P, c, 1000),
+    Tag = port_by_hand:call(P, <<"dumb">>, <<"echo">>, #{}, #{timeout => 1000}),
+    {worker, _, _, #{reason := Reason}} =
+        port_by_hand:await(P, fun(E) -> element(1, E) =:= worker andalso element(3, E) =:= State end, 2000),
+    {error, Tag, #{sent := false}} = port_by_hand:terminal(P, Tag, 3000),
+    go_on(P, Beside),
+    port_by_hand:send(P, {disconnect, d, <<"dumb">>, now}),
+    {ok, d, #{}, #{}} = port_by_hand:terminal(P, d, 1000),
+    port_by_hand:stop_worker(Worker).
+
+broken_info_is_no_obstacle(Config) ->
+    [serves(Config, ["--info", Fault]) || Fault <- ["garbage", "two_messages", "rst", "no_message", "bomb"]].
+
+giant_info_is_no_obstacle(Config) ->
+    serves(Config, ["--info-keys", "50000"]).
+
+serves(Config, Args) ->
+    P = program(Config),
+    Worker = port_by_hand:start_worker(Args),
+    port_by_hand:connect(P, <<"odd">>, Worker),
+    Tag = port_by_hand:call(P, <<"odd">>, <<"echo">>, #{<<"a">> => <<"b">>}),
+    {ok, Tag, #{<<"a">> := <<"b">>}, _} = port_by_hand:terminal(P, Tag, 1000),
+    port_by_hand:send(P, {disconnect, d, <<"odd">>, now}),
+    {ok, d, #{}, #{}} = port_by_hand:terminal(P, d, 1000),
+    port_by_hand:stop_worker(Worker).
+
+%%% Helpers
+
+program(Config) ->
+    proplists:get_value(port_program, Config).
+
+%% The call ends with that error; the streams on the same connection and on another one go on.
+fails(Config, Kind, Command, Args, Wanted, Limit) ->
+    fails(Config, Kind, Command, Args, #{}, Wanted, Limit).
+
+fails(Config, both, Command, Args, Opts, Wanted, Limit) ->
+    fails(Config, execute, Command, Args, Opts, Wanted, Limit) ++
+        fails(Config, execute_stream, Command, Args, Opts, Wanted, Limit);
+fails(Config, Kind, Command, Args, Opts, {Code, Origin, Reason}, Limit) ->
+    P = program(Config),
+    Beside = bystanders(P),
+    Error = run(P, Kind, Command, Args, Opts, Limit),
+    go_on(P, Beside),
+    [port_by_hand:fails(Error, Code, Origin, Reason)].
+
+run(P, Kind, Command, Args, Opts, Limit) ->
+    Tag = make_ref(),
+    port_by_hand:send(P, {Kind, Tag, {worker, <<"bad">>}, Command, Args, Opts}),
+    {_Chunks, Terminal} = port_by_hand:collect(P, Tag, Limit),
+    Terminal.
+
+%% The call takes its connection with it: the streams there end at once, those of another worker go on, and the
+%% worker is back within a second.
+loses_connection(Config, Command, {Code, Origin, Reason}) ->
+    P = program(Config),
+    [{<<"bad">>, Here}, {<<"other">>, There}] = bystanders(P),
+    Error = run(P, execute, Command, #{}, #{}, 1000),
+    {_, {error, Here, #{origin := transport, delivered := 1}}} = port_by_hand:collect(P, Here, 1000),
+    go_on(P, [{<<"other">>, There}]),
+    is_back(Config),
+    [port_by_hand:fails(Error, Code, Origin, Reason)].
+
+is_back(Config) ->
+    P = program(Config),
+    Tag = port_by_hand:call(P, <<"bad">>, <<"echo">>, #{<<"a">> => <<"b">>}),
+    {ok, Tag, #{<<"a">> := <<"b">>}, _} = port_by_hand:terminal(P, Tag, 1000).
+
+%% Endless streams that have delivered their only chunk yet.
+bystanders(P) ->
+    [
+        begin
+            Tag = port_by_hand:stream(P, Worker, <<"count">>, #{}, #{credit => 1, timeout => infinity}),
+            [#{<<"n">> := <<"0">>}] = port_by_hand:chunks(P, Tag, 1, 1000),
+            {Worker, Tag}
+        end
+     || Worker <- [<<"bad">>, <<"other">>]
+    ].
+
+go_on(P, Bystanders) ->
+    [
+        begin
+            port_by_hand:send(P, {credit, Tag, 2}),
+            [#{<<"n">> := <<"1">>}, #{<<"n">> := <<"2">>}] = port_by_hand:chunks(P, Tag, 2, 1000),
+            port_by_hand:send(P, {cancel, Tag}),
+            {_, {error, Tag, #{code := cancelled, delivered := 3}}} = port_by_hand:collect(P, Tag, 1000)
+        end
+     || {_Worker, Tag} <- Bystanders
+    ].
