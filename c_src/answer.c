@@ -45,9 +45,9 @@ bool smx_asked_read(enum smx_method method, struct grpc_byte_buffer *buffer, str
         return false;
     grpc_slice slice = grpc_byte_buffer_reader_readall(&reader);
     grpc_byte_buffer_reader_destroy(&reader);
-    asked->unpacked = protobuf_c_message_unpack(
-        in_session ? &snakepit__session_request__descriptor : &snakepit__execute_request__descriptor, NULL,
-        GRPC_SLICE_LENGTH(slice), GRPC_SLICE_START_PTR(slice));
+    asked->unpacked = protobuf_c_message_unpack(in_session ? &snakepit__session_request__descriptor
+                                                           : &snakepit__execute_request__descriptor,
+                                                NULL, GRPC_SLICE_LENGTH(slice), GRPC_SLICE_START_PTR(slice));
     grpc_slice_unref(slice);
     if (asked->unpacked && in_session)
         read_session(asked->unpacked, asked);
@@ -87,7 +87,7 @@ static struct grpc_byte_buffer *pack_execute(const struct smx_reply *reply, size
 {
     size_t count = reply->values.count;
     Snakepit__ExecuteResponse__ResultEntry *entries = smx_alloc(count * sizeof(*entries));
-    Snakepit__ExecuteResponse__ResultEntry **list = smx_alloc(count * sizeof(*list));
+    Snakepit__ExecuteResponse__ResultEntry **list = smx_alloc(count * sizeof(void *));
     Snakepit__ExecuteResponse response = SNAKEPIT__EXECUTE_RESPONSE__INIT;
     for (size_t i = 0; i < count; i++) {
         const struct smx_pair *pair = &reply->values.items[i];
@@ -133,8 +133,7 @@ static struct grpc_byte_buffer *pack_info(const struct smx_reply *reply, size_t 
     response.version = SMX_VERSION;
     response.capabilities = list;
     for (size_t i = 0; i < reply->capabilities.count && i < MAX_CAPABILITIES; i++) {
-        entries[i] =
-            (Snakepit__InfoResponse__CapabilitiesEntry)SNAKEPIT__INFO_RESPONSE__CAPABILITIES_ENTRY__INIT;
+        entries[i] = (Snakepit__InfoResponse__CapabilitiesEntry)SNAKEPIT__INFO_RESPONSE__CAPABILITIES_ENTRY__INIT;
         entries[i].key = string_of(reply->capabilities.items[i].key);
         entries[i].value = string_of(reply->capabilities.items[i].value);
         list[response.n_capabilities++] = &entries[i];

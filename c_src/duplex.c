@@ -10,6 +10,7 @@
 enum {
     TURN_READ = 4 << 20,      /* bytes in one turn */
     COMPACT_OUTPUT = 1 << 20, /* written bytes kept in front of the waiting ones */
+    KEPT_OUTPUT = 4 << 20,    /* a larger buffer is given back when it is empty */
 };
 
 static void set_nonblocking(int fd)
@@ -33,8 +34,8 @@ void smx_duplex_fini(struct smx_duplex *duplex)
     smx_buffer_fini(&duplex->output);
 }
 
-bool smx_duplex_read(struct smx_duplex *duplex, void (*take)(void *owner, struct smx_span frame, enum smx_frame_kind kind),
-                     void *owner)
+bool smx_duplex_read(struct smx_duplex *duplex,
+                     void (*take)(void *owner, struct smx_span frame, enum smx_frame_kind kind), void *owner)
 {
     for (size_t total = 0; total < TURN_READ;) {
         size_t space;
@@ -63,7 +64,7 @@ static void compact(struct smx_duplex *duplex)
 {
     if (duplex->written == duplex->output.len) {
         duplex->output.len = duplex->written = 0;
-        if (duplex->output.cap > 4 * COMPACT_OUTPUT)
+        if (duplex->output.cap > KEPT_OUTPUT)
             smx_buffer_fini(&duplex->output);
     } else if (duplex->written > COMPACT_OUTPUT && duplex->written > duplex->output.len / 2) {
         smx_buffer_drop(&duplex->output, duplex->written);

@@ -21,8 +21,8 @@ struct smx_duplex {
 void smx_duplex_init(struct smx_duplex *duplex, int in, int out, size_t max_frame);
 void smx_duplex_fini(struct smx_duplex *duplex);
 /* Reads what is there, a few MiB at most, and hands out its frames. False at the end of the input. */
-bool smx_duplex_read(struct smx_duplex *duplex, void (*take)(void *owner, struct smx_span frame, enum smx_frame_kind kind),
-                     void *owner);
+bool smx_duplex_read(struct smx_duplex *duplex,
+                     void (*take)(void *owner, struct smx_span frame, enum smx_frame_kind kind), void *owner);
 /* Writes as much of `output` as goes. False, once, when nobody reads any more. */
 bool smx_duplex_write(struct smx_duplex *duplex);
 /* Bytes that wait. */

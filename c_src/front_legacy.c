@@ -99,12 +99,13 @@ static void execute(struct smx_legacy_call *call, struct smx_span args)
         .name = smx_buffer_span(&call->name),
         .has_values = true,
         .values = {values.items, values.count},
-        .call = {
-            .timeout_ms = call->kind == KIND_CALL ? front->timeout_ms : SMX_LEGACY_PING_MS,
-            .codec = call->codec,
-            .credit = SMX_DEFAULT_CREDIT,
-            .wait_for_ready = call->kind == KIND_CALL,
-        },
+        .call =
+            {
+                .timeout_ms = call->kind == KIND_CALL ? front->timeout_ms : SMX_LEGACY_PING_MS,
+                .codec = call->codec,
+                .credit = SMX_DEFAULT_CREDIT,
+                .wait_for_ready = call->kind == KIND_CALL,
+            },
     };
     front->stage.handler.handle(front->stage.handler.bridge, &command);
     smx_values_fini(&values);
@@ -263,7 +264,8 @@ static bool check(enum smx_codec codec, struct smx_pairs values, struct smx_erro
     for (size_t i = 0; i < values.count; i++)
         if (!smx_utf8_valid(values.items[i].key, false) || !smx_splice_is_value(codec, values.items[i].value))
             return smx_error_set(why, SMX_INTERNAL, "decode", "the worker's value \"%.100s\" is not valid %s",
-                                 smx_utf8_valid(values.items[i].key, false) ? (const char *)values.items[i].key.data : "",
+                                 smx_utf8_valid(values.items[i].key, false) ? (const char *)values.items[i].key.data
+                                                                            : "",
                                  codec == SMX_CODEC_JSON ? "JSON" : "MessagePack");
     return true;
 }
@@ -316,8 +318,8 @@ static void on_error(struct smx_legacy_call *call, const struct smx_event *event
         end(call);
     } else {
         if (error->code == SMX_DEADLINE_EXCEEDED)
-            smx_buffer_printf(&text, "snakemux: no answer within --timeout (%lld ms): ",
-                              (long long)call->front->timeout_ms);
+            smx_buffer_printf(&text,
+                              "snakemux: no answer within --timeout (%lld ms): ", (long long)call->front->timeout_ms);
         else if (error->origin != SMX_ORIGIN_WORKER)
             smx_buffer_printf(&text, "snakemux: ");
         smx_buffer_append_span(&text, smx_buffer_span(&error->message));
@@ -373,8 +375,11 @@ void smx_front_legacy_start(struct smx_front_legacy *front, const struct smx_sta
     front->worker_state = "starting";
 }
 
-void smx_front_legacy_fini(struct smx_front_legacy *front)
+void smx_front_legacy_stop(struct smx_front_legacy *front)
 {
-    while (front->calls)
-        end(front->calls);
+    for (struct smx_legacy_call *call = front->calls, *next; call; call = next) {
+        next = call->next;
+        if (call->kind == KIND_INIT)
+            end(call);
+    }
 }

@@ -8,8 +8,8 @@
 #include "front.h"
 
 enum {
-    SMX_LEGACY_PING_MS = 2000,   /* for the worker's own answer to a ping */
-    SMX_LEGACY_TAIL = 256,       /* of a frame that is too large: its id stands near the end */
+    SMX_LEGACY_PING_MS = 2000, /* for the worker's own answer to a ping */
+    SMX_LEGACY_TAIL = 256,     /* of a frame that is too large: its id stands near the end */
 };
 
 struct smx_legacy_call;
@@ -36,7 +36,7 @@ void smx_front_legacy_frame(struct smx_front_legacy *front, struct smx_span fram
 bool smx_front_legacy_emit(void *front, const struct smx_event *event, struct smx_error *why);
 /* Once a turn: lets the initialization pings go on when the worker is ready. */
 void smx_front_legacy_flush(struct smx_front_legacy *front);
-/* When it is over. */
-void smx_front_legacy_fini(struct smx_front_legacy *front);
+/* The owner has gone: forgets the pings that wait. The bridge ends the calls. */
+void smx_front_legacy_stop(struct smx_front_legacy *front);
 
 #endif

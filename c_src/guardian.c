@@ -42,7 +42,7 @@ enum {
 /* The process that the owner has started: stdin, output, and the watch over inner. */
 struct outer {
     pid_t parent; /* 0: the owners are all that hold the other end of stdin, whoever has started us */
-    int control; /* to inner: the grace of a stop as int64_t; its end tells of our death */
+    int control;  /* to inner: the grace of a stop as int64_t; its end tells of our death */
     int signals;
     int input; /* stdin; -1 after its end */
     bool owner_gone;

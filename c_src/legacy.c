@@ -16,8 +16,8 @@
 #include "waker.h"
 
 enum {
-    OVERHEAD = 64 * 1024,   /* of a frame, beside what becomes the message */
-    STABLE_MS = 10000,      /* a worker that has lived so long is started again at once */
+    OVERHEAD = 64 * 1024, /* of a frame, beside what becomes the message */
+    STABLE_MS = 10000,    /* a worker that has lived so long is started again at once */
     FIRST_DELAY_MS = 50,
     LAST_DELAY_MS = 5000,
 };
@@ -141,6 +141,7 @@ static void on_flush(void *self)
 static void on_stop(void *self)
 {
     struct legacy *legacy = self;
+    smx_front_legacy_stop(&legacy->front);
     smx_timer_stop(legacy->front.stage.timers, &legacy->again);
     smx_keeper_drop(&legacy->keeper);
 }
@@ -192,9 +193,13 @@ static int take_old(int argc, char **argv, struct legacy *legacy)
 static void parse_options(int argc, char **argv, struct legacy *legacy)
 {
     static const struct option options[] = {
-        {"worker", required_argument, NULL, 'w'},      {"share", required_argument, NULL, 's'},
-        {"timeout", required_argument, NULL, 't'},     {"max-message", required_argument, NULL, 'm'},
-        {"ready-timeout", required_argument, NULL, 'r'}, {"help", no_argument, NULL, 'h'}, {0},
+        {"worker", required_argument, NULL, 'w'},
+        {"share", required_argument, NULL, 's'},
+        {"timeout", required_argument, NULL, 't'},
+        {"max-message", required_argument, NULL, 'm'},
+        {"ready-timeout", required_argument, NULL, 'r'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
     };
     int which;
     size_t timeout;
@@ -205,8 +210,9 @@ static void parse_options(int argc, char **argv, struct legacy *legacy)
             break;
         case 's':
             legacy->keeper.share = optarg;
-            if (strlen(optarg) > 40 || strspn(optarg, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") !=
-                                           strlen(optarg) || !optarg[0])
+            if (strlen(optarg) > 40 ||
+                strspn(optarg, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != strlen(optarg) ||
+                !optarg[0])
                 usage("--share: a name of at most 40 letters, digits, _ and -");
             break;
         case 't':
@@ -253,18 +259,17 @@ static void parse_command(int argc, char **argv, struct legacy *legacy)
 /* What the worker is told by its environment: the limit, and where our Python library is. */
 static void set_environment(const struct legacy *legacy)
 {
-    char text[PATH_MAX + 16], *slash;
-    snprintf(text, sizeof(text), "%zu", legacy->keeper.max_message);
-    setenv("SNAKEMUX_MAX_MESSAGE", text, 1);
-    ssize_t len = readlink("/proc/self/exe", text, PATH_MAX);
-    text[len > 0 ? len : 0] = 0;
-    slash = strrchr(text, '/');
+    char size[32], program[PATH_MAX];
+    snprintf(size, sizeof(size), "%zu", legacy->keeper.max_message);
+    setenv("SNAKEMUX_MAX_MESSAGE", size, 1);
+    ssize_t len = readlink("/proc/self/exe", program, sizeof(program) - 1);
+    program[len > 0 ? len : 0] = 0;
+    const char *slash = strrchr(program, '/'), *given = getenv("PYTHONPATH");
     if (!slash)
         return;
-    strcpy(slash, "/python");
-    const char *given = getenv("PYTHONPATH");
     struct smx_buffer path = {0};
-    smx_buffer_printf(&path, "%s%s%s", given ? given : "", given && given[0] ? ":" : "", text);
+    smx_buffer_printf(&path, "%s%s%.*s/python", given ? given : "", given && given[0] ? ":" : "",
+                      (int)(slash - program), program);
     smx_buffer_append(&path, "", 1);
     setenv("PYTHONPATH", (const char *)path.data, 1);
     smx_buffer_fini(&path);
@@ -275,7 +280,10 @@ int smx_legacy_main(int argc, char **argv, int out)
     struct legacy legacy = {
         .front = {.timeout_ms = 29000, .init_ms = 18000 /* the owner waits 20 s */},
         .keeper = {.max_message = 256 << 20},
-        .limits = {.max_buffered = 1 << 30, .max_queue = 1000, .max_calls = 100000, .max_sessions = 1,
+        .limits = {.max_buffered = 1 << 30,
+                   .max_queue = 1000,
+                   .max_calls = 100000,
+                   .max_sessions = 1,
                    .session_ttl_ms = 3600000},
     };
     argc = take_old(argc, argv, &legacy);

@@ -146,7 +146,7 @@ void smx_legacy_frame_selected(struct smx_buffer *out, const char *protocol)
 }
 
 void smx_legacy_frame_unknown(struct smx_buffer *out, const struct smx_legacy_frame_head *head, struct smx_span name,
-                       struct smx_span commands)
+                              struct smx_span commands)
 {
     struct smx_buffer text = {0};
     struct writing writing = open_reply(out, head, true);
@@ -163,7 +163,8 @@ void smx_legacy_frame_unknown(struct smx_buffer *out, const struct smx_legacy_fr
     smx_buffer_fini(&text);
 }
 
-void smx_legacy_frame_pong(struct smx_buffer *out, const struct smx_legacy_frame_head *head, const struct smx_legacy_frame_pong *pong)
+void smx_legacy_frame_pong(struct smx_buffer *out, const struct smx_legacy_frame_head *head,
+                           const struct smx_legacy_frame_pong *pong)
 {
     struct writing writing = open_reply(out, head, true);
     put_key(&writing, "result");
@@ -184,7 +185,7 @@ void smx_legacy_frame_pong(struct smx_buffer *out, const struct smx_legacy_frame
 }
 
 void smx_legacy_frame_request(struct smx_buffer *out, enum smx_codec codec, uint64_t id, struct smx_span command,
-                       struct smx_pairs args)
+                              struct smx_pairs args)
 {
     struct writing writing = open_frame(out, codec, 4);
     put_key(&writing, "args");

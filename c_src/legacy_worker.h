@@ -37,7 +37,7 @@ struct smx_legacy_worker {
     struct smx_duplex pipes;
     enum smx_legacy_phase phase;
     enum smx_codec codec;
-    uint64_t id; /* of the last request */
+    uint64_t id;               /* of the last request */
     struct smx_timer patience; /* with the negotiation */
 };
 

@@ -10,9 +10,9 @@
 #include "waker.h"
 
 enum {
-    FLUSH_MS = 200,           /* after the owner left: for the last cancellations and events */
-    TURN_COMPLETIONS = 256,   /* taken in one turn before stdio is looked at again */
-    TURN_OUTPUT = 1 << 20,    /* bytes for stdout made in one turn, at most one event more */
+    FLUSH_MS = 200,         /* after the owner left: for the last cancellations and events */
+    TURN_COMPLETIONS = 256, /* taken in one turn before stdio is looked at again */
+    TURN_OUTPUT = 1 << 20,  /* bytes for stdout made in one turn, at most one event more */
 };
 
 struct loop {

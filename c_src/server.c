@@ -21,10 +21,9 @@ struct smx_server {
 };
 
 /*
- * One RPC. It waits for up to three completions, and is freed when it has been answered, or its caller has gone, and none is out:
- *   asked:  its message
- *   closed: its end, as the caller sees it; `cancelled` says which end
- *   told:   our answer is out
+ * One RPC. It waits for up to three completions, and is freed when it has been answered, or its caller has gone, and
+ * none is out: asked:  its message closed: its end, as the caller sees it; `cancelled` says which end told:   our
+ * answer is out
  */
 struct smx_incoming {
     struct smx_server *server;
@@ -110,7 +109,8 @@ const struct smx_message *smx_incoming_message(const struct smx_incoming *incomi
 
 static bool is_path(const struct smx_incoming *incoming, enum smx_method method)
 {
-    struct smx_span path = {GRPC_SLICE_START_PTR(incoming->details.method), GRPC_SLICE_LENGTH(incoming->details.method)};
+    struct smx_span path = {GRPC_SLICE_START_PTR(incoming->details.method),
+                            GRPC_SLICE_LENGTH(incoming->details.method)};
     return smx_span_is(path, smx_method_path(method));
 }
 
@@ -183,7 +183,8 @@ static bool take_method(struct smx_incoming *incoming)
         if (is_path(incoming, served[i]))
             return true;
     }
-    bool stream = is_path(incoming, SMX_METHOD_EXECUTE_STREAM) || is_path(incoming, SMX_METHOD_EXECUTE_IN_SESSION_STREAM);
+    bool stream =
+        is_path(incoming, SMX_METHOD_EXECUTE_STREAM) || is_path(incoming, SMX_METHOD_EXECUTE_IN_SESSION_STREAM);
     smx_incoming_refuse(incoming, SMX_UNIMPLEMENTED,
                         stream ? "a legacy stdin/stdout worker can't stream: use execute, or a gRPC worker"
                                : "snakemux wrap serves Execute, ExecuteInSession, Health and GetInfo");
@@ -232,8 +233,9 @@ static void await(struct smx_server *server)
 struct smx_server *smx_server_new(struct grpc_completion_queue *queue, const char *address, size_t max_message,
                                   struct smx_server_events events, int *port)
 {
-    char *const keys[] = {"grpc.max_receive_message_length", "grpc.max_send_message_length", "grpc.max_metadata_size",
-                          "grpc.so_reuseport", "grpc.http2.max_ping_strikes", "grpc.keepalive_permit_without_calls"};
+    char *const keys[] = {"grpc.max_receive_message_length", "grpc.max_send_message_length",
+                          "grpc.max_metadata_size",          "grpc.so_reuseport",
+                          "grpc.http2.max_ping_strikes",     "grpc.keepalive_permit_without_calls"};
     const int values[] = {(int)max_message, (int)max_message, 65536, 0, 0, 1};
     enum { COUNT = sizeof(values) / sizeof(values[0]) };
     grpc_arg items[COUNT];

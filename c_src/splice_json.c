@@ -18,8 +18,11 @@ static uint8_t peek(const struct scanner *scanner)
 
 static void skip_space(struct scanner *scanner)
 {
-    while (scanner->at < scanner->len && memchr(" \n\r\t", scanner->data[scanner->at], 4))
-        scanner->at++;
+    for (; scanner->at < scanner->len; scanner->at++) {
+        uint8_t byte = scanner->data[scanner->at];
+        if (byte != ' ' && byte != '\n' && byte != '\r' && byte != '\t')
+            return;
+    }
 }
 
 static bool take(struct scanner *scanner, char wanted)
@@ -131,8 +134,7 @@ static bool skip_text(struct scanner *scanner)
             wide = scanner->at;
         scanner->at++;
     }
-    return wide == SIZE_MAX ||
-           smx_utf8_valid((struct smx_span){scanner->data + wide, scanner->at - wide}, true);
+    return wide == SIZE_MAX || smx_utf8_valid((struct smx_span){scanner->data + wide, scanner->at - wide}, true);
 }
 
 static bool take_string(struct scanner *scanner)
@@ -170,7 +172,8 @@ static bool open_container(struct scanner *scanner, bool map, bool *whole)
     size_t level = scanner->depth++;
     if (level == SMX_SPLICE_LEVELS)
         return false;
-    scanner->maps[level / 8] = (uint8_t)((scanner->maps[level / 8] & ~(1 << level % 8)) | map << level % 8);
+    unsigned bit = 1U << level % 8, others = level % 8 == 0 ? 0 : scanner->maps[level / 8] & ~bit;
+    scanner->maps[level / 8] = (uint8_t)(map ? others | bit : others);
     skip_space(scanner);
     *whole = take(scanner, map ? '}' : ']');
     scanner->depth -= *whole;

@@ -27,15 +27,15 @@ static const struct {
     uint8_t width;
     int8_t fixed; /* -1: there is no such first byte */
 } types[] = {
-    {KIND_OTHER, 0, 0}, {KIND_OTHER, 0, -1}, {KIND_OTHER, 0, 0}, {KIND_OTHER, 0, 0},  /* nil, -, false, true */
-    {KIND_OTHER, 1, 0}, {KIND_OTHER, 2, 0},  {KIND_OTHER, 4, 0},                      /* bin */
-    {KIND_OTHER, 1, 1}, {KIND_OTHER, 2, 1},  {KIND_OTHER, 4, 1},                      /* ext */
-    {KIND_OTHER, 0, 4}, {KIND_OTHER, 0, 8},                                           /* float */
-    {KIND_OTHER, 0, 1}, {KIND_OTHER, 0, 2},  {KIND_OTHER, 0, 4}, {KIND_OTHER, 0, 8},  /* uint */
-    {KIND_OTHER, 0, 1}, {KIND_OTHER, 0, 2},  {KIND_OTHER, 0, 4}, {KIND_OTHER, 0, 8},  /* int */
+    {KIND_OTHER, 0, 0}, {KIND_OTHER, 0, -1}, {KIND_OTHER, 0, 0}, {KIND_OTHER, 0, 0}, /* nil, -, false, true */
+    {KIND_OTHER, 1, 0}, {KIND_OTHER, 2, 0},  {KIND_OTHER, 4, 0},                     /* bin */
+    {KIND_OTHER, 1, 1}, {KIND_OTHER, 2, 1},  {KIND_OTHER, 4, 1},                     /* ext */
+    {KIND_OTHER, 0, 4}, {KIND_OTHER, 0, 8},                                          /* float */
+    {KIND_OTHER, 0, 1}, {KIND_OTHER, 0, 2},  {KIND_OTHER, 0, 4}, {KIND_OTHER, 0, 8}, /* uint */
+    {KIND_OTHER, 0, 1}, {KIND_OTHER, 0, 2},  {KIND_OTHER, 0, 4}, {KIND_OTHER, 0, 8}, /* int */
     {KIND_OTHER, 0, 2}, {KIND_OTHER, 0, 3},  {KIND_OTHER, 0, 5}, {KIND_OTHER, 0, 9}, {KIND_OTHER, 0, 17}, /* fixext */
-    {KIND_TEXT, 1, 0},  {KIND_TEXT, 2, 0},   {KIND_TEXT, 4, 0},                       /* str */
-    {KIND_LIST, 2, 0},  {KIND_LIST, 4, 0},   {KIND_MAP, 2, 0},   {KIND_MAP, 4, 0},    /* array, map */
+    {KIND_TEXT, 1, 0},  {KIND_TEXT, 2, 0},   {KIND_TEXT, 4, 0},                                           /* str */
+    {KIND_LIST, 2, 0},  {KIND_LIST, 4, 0},   {KIND_MAP, 2, 0},   {KIND_MAP, 4, 0}, /* array, map */
 };
 
 static bool read_head(struct smx_span bytes, size_t at, struct head *head)

@@ -23,7 +23,7 @@
 enum {
     OVERHEAD = 64 * 1024, /* of a frame, beside what becomes the message */
     MAX_QUEUE = 1000,
-    FLUSH_MS = 1000,        /* for the last answers */
+    FLUSH_MS = 1000, /* for the last answers */
 };
 
 /* A request that waits, or runs. */
@@ -134,9 +134,7 @@ static void on_answered(void *owner, const struct smx_legacy_answer *answer)
 
 static bool read_codec(struct smx_span name, enum smx_codec *codec)
 {
-    *codec = name.len == 0                   ? SMX_CODEC_LENIENT
-             : smx_span_is(name, "msgpack") ? SMX_CODEC_MSGPACK
-                                            : SMX_CODEC_JSON;
+    *codec = name.len == 0 ? SMX_CODEC_LENIENT : smx_span_is(name, "msgpack") ? SMX_CODEC_MSGPACK : SMX_CODEC_JSON;
     return *codec != SMX_CODEC_JSON || smx_span_is(name, "json");
 }
 
@@ -259,8 +257,8 @@ static void take_completion(struct wrap *wrap, int64_t until_ms)
     gpr_timespec deadline = gpr_inf_future(GPR_CLOCK_MONOTONIC);
     int64_t wait = until_ms - smx_now_ms();
     if (until_ms >= 0)
-        deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-                                gpr_time_from_millis(wait < 0 ? 0 : wait + 1, GPR_TIMESPAN));
+        deadline =
+            gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(wait < 0 ? 0 : wait + 1, GPR_TIMESPAN));
     grpc_event event = grpc_completion_queue_next(wrap->queue, deadline, NULL);
     if (event.type != GRPC_OP_COMPLETE)
         return;
@@ -312,8 +310,12 @@ static _Noreturn void usage(const char *what)
 static void parse_options(int argc, char **argv, struct wrap *wrap)
 {
     static const struct option options[] = {
-        {"address", required_argument, NULL, 'a'}, {"protocol", required_argument, NULL, 'p'},
-        {"max-message", required_argument, NULL, 'm'}, {"stuck-grace", required_argument, NULL, 's'}, {"help", no_argument, NULL, 'h'}, {0},
+        {"address", required_argument, NULL, 'a'},
+        {"protocol", required_argument, NULL, 'p'},
+        {"max-message", required_argument, NULL, 'm'},
+        {"stuck-grace", required_argument, NULL, 's'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
     };
     int which;
     while ((which = getopt_long(argc, argv, "+", options, NULL)) != -1) {
@@ -356,7 +358,9 @@ static int run_guarded(int argc, char **argv)
     guarded[2] = "/proc/self/exe";
     for (int i = 0; i < argc; i++)
         guarded[i + 3] = argv[i];
-    return smx_guardian_main(argc + 3, guarded);
+    int code = smx_guardian_main(argc + 3, guarded);
+    free(guarded);
+    return code;
 }
 
 int smx_wrap_main(int argc, char **argv)

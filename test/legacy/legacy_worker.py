@@ -73,7 +73,12 @@ class Bridge:
         return {"status": "error", "error": f"Unknown command: {command}", **known}
 
     def compute(self, operation: str, a: Any, b: Any) -> Any:
-        operations = {"add": lambda: a + b, "subtract": lambda: a - b, "multiply": lambda: a * b, "divide": lambda: a / b}
+        operations = {
+            "add": lambda: a + b,
+            "subtract": lambda: a - b,
+            "multiply": lambda: a * b,
+            "divide": lambda: a / b,
+        }
         if operation == "divide" and b == 0:
             return {"status": "error", "error": "Division by zero", "timestamp": time.time()}
         if operation not in operations:
@@ -98,7 +103,11 @@ def main() -> None:
         now = datetime.now().isoformat()
         if request.get("type") == "protocol_negotiation" and not old:
             wanted = sys.argv[sys.argv.index("--protocol") + 1] if "--protocol" in sys.argv else request["preferred"]
-            reply = {"type": "protocol_selected", "protocol": "json" if wanted == "json" else "msgpack", "timestamp": now}
+            reply = {
+                "type": "protocol_selected",
+                "protocol": "json" if wanted == "json" else "msgpack",
+                "timestamp": now,
+            }
         else:
             reply = {"id": request.get("id")}
             try:

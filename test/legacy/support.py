@@ -96,7 +96,9 @@ class Old:
         if codec == "json":
             self.send_frame(json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode())
         else:
-            self.send_frame(msgpack.packb(request, use_bin_type=codec != "old msgpack", unicode_errors="surrogateescape"))
+            self.send_frame(
+                msgpack.packb(request, use_bin_type=codec != "old msgpack", unicode_errors="surrogateescape")
+            )
         return self._ids
 
     def answer(self, codec: str = "json", timeout: float = 25.0) -> dict[str, Any]:
@@ -138,7 +140,7 @@ def pytest_fail(text: str) -> Any:
     raise AssertionError(f"{text} is not JSON")
 
 
-class Failed(Exception):
+class FailedError(Exception):
     """A call whose answer says success = false."""
 
 
@@ -167,7 +169,7 @@ class Client:
         metadata = (("snakemux-codec", codec),) if codec else ()
         answer = self.rpc("Execute", request, messages.ExecuteResponse, timeout, metadata=metadata, wait_for_ready=True)
         if not answer.success:
-            raise Failed(answer.error)
+            raise FailedError(answer.error)
         values = {key: load(value) for key, value in answer.result.items()}
         return values["snakemux.value"] if values.keys() == {"snakemux.value"} else values
 

@@ -13,7 +13,16 @@ import pytest
 from support import GENERIC, HERE, Old
 
 # What is not the same in two runs, or names who answers.
-VOLATILE = {"timestamp", "uptime", "requests_handled", "total_requests", "python_version", "platform", "version", "name"}
+VOLATILE = {
+    "timestamp",
+    "uptime",
+    "requests_handled",
+    "total_requests",
+    "python_version",
+    "platform",
+    "version",
+    "name",
+}
 
 
 def cases() -> dict[str, list[tuple[str, bytes]]]:
@@ -28,7 +37,10 @@ CASES = cases()
 PYTHON = [
     case
     for case in CASES
-    if "JavaScript" not in case and "V1 bridge" not in case and "first frame is a ping" not in case and "broken" not in case
+    if "JavaScript" not in case
+    and "V1 bridge" not in case
+    and "first frame is a ping" not in case
+    and "broken" not in case
 ]
 
 

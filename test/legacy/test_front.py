@@ -183,7 +183,13 @@ def test_port_and_the_name_that_takes_a_script(old: Start, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["--", "python"], ["--worker", "unix:/x", "--", "a", "{port}"], ["--share", "a/b", "--", "a", "{port}"], ["--nope"]],
+    [
+        [],
+        ["--", "python"],
+        ["--worker", "unix:/x", "--", "a", "{port}"],
+        ["--share", "a/b", "--", "a", "{port}"],
+        ["--nope"],
+    ],
 )
 def test_a_wrong_command_line_says_what_is_right(arguments: list[str]) -> None:
     ended = subprocess.run([PROGRAM, "legacy", *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True)

@@ -77,7 +77,9 @@ def test_binaries_that_the_old_pool_packs_as_text(sample: Old, value: Any) -> No
     assert same(sample.answer("msgpack")["result"], [as_seen(value)])
 
 
-@pytest.mark.parametrize("text", ["1.50", "1e5", "-0.0", "0.1000000000000000055", "18446744073709551616", '"\\u00e9\\/"'])
+@pytest.mark.parametrize(
+    "text", ["1.50", "1e5", "-0.0", "0.1000000000000000055", "18446744073709551616", '"\\u00e9\\/"']
+)
 def test_json_is_not_even_written_anew(sample: Old, text: str) -> None:
     """On the way in, that is: what the worker reads is what was sent, digit for digit."""
     sample.send_frame(b'{"args":{"value":%s},"command":"value","id":9}' % text.encode())
@@ -130,5 +132,3 @@ def test_through_wrap(wrapped: tuple[Client, str], data: st.DataObject) -> None:
 def test_through_wrap_in_the_other_codec(wrapped: tuple[Client, str], value: Any) -> None:
     client, codec = wrapped
     assert same(client.execute("value", {"value": value}, "json" if codec == "msgpack" else "msgpack"), value)
-
-

@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc
 import pytest
-from support import LEGACY_WORKER, PROGRAM, Client, Failed, is_alive, wait_until
+from support import LEGACY_WORKER, PROGRAM, Client, FailedError, is_alive, wait_until
 
 from snakemux import messages
 
@@ -63,7 +63,9 @@ def code_of(call: Callable[[], Any]) -> str:
         (["--old"], ("--protocol", "msgpack"), "msgpack"),
     ],
 )
-def test_it_announces_what_was_negotiated(wrap: Any, arguments: list[str], options: tuple[str, ...], codec: str) -> None:
+def test_it_announces_what_was_negotiated(
+    wrap: Any, arguments: list[str], options: tuple[str, ...], codec: str
+) -> None:
     one = wrap(*LEGACY_WORKER, *arguments, options=options)
     assert one.process.stdout.readline().startswith("GRPC_SERVER_READY_ON_ADDRESS=unix:")
     announced = one.client.capabilities()
@@ -79,7 +81,7 @@ def test_results_and_errors(wrap: Any) -> None:
     assert client.execute("value", {"value": {"a": b"\xff"}}) == {"a": b"\xff"}
     assert client.execute("compute", {"a": 1, "b": 0, "operation": "divide"})["error"] == "Division by zero"
     assert client.execute("nope", {})["status"] == "error"
-    with pytest.raises(Failed, match="^no: é$"):
+    with pytest.raises(FailedError, match=r"^no: é$"):
         client.execute("fail", {"text": "no: é"})
 
 
@@ -151,7 +153,7 @@ def test_an_unknown_codec_is_refused(wrap: Any) -> None:
 def test_large_values(wrap: Any) -> None:
     client = wrap(options=("--max-message", "40MiB")).client
     assert len(client.execute("value", {"value": b"x" * (30 << 20)})) == 30 << 20
-    with pytest.raises((Failed, grpc.RpcError), match="max-message"):
+    with pytest.raises((FailedError, grpc.RpcError), match="max-message"):
         client.execute("bytes", {"size": 60 << 20, "binary": True})
     assert client.execute("echo", {})["echoed"] == {}
 
