@@ -53,10 +53,14 @@ fuzz: setup ## fuzz all parsers of foreign bytes; SECONDS=n for each (60)
 bench: setup program ## calls/s and latency beside a bare gRPC C core client
 	@$(MAKE) -s -C bench bench
 
+bench-legacy: setup program ## the same Python handlers behind the old pipes and behind snakemux, as ratios
+	@mix do compile, run --no-start bench/legacy/bench.exs bench/legacy/results.json
+	@$(SNAKEMUX_PYTHON) bench/legacy/plot.py bench/legacy/results.json bench/legacy/legacy.svg
+
 clean: ## remove what was built
 	rm -rf _build priv
 
 quickstart: setup ## the code of the README
 	@mix do compile, run --no-start examples/quickstart/quickstart.exs
 
-.PHONY: all help setup program quickstart demo test test-c test-erlang test-elixir test-python test-legacy check check-headers asan fuzz bench clean
+.PHONY: all help setup program quickstart demo test test-c test-erlang test-elixir test-python test-legacy check check-headers asan fuzz bench bench-legacy clean
