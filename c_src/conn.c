@@ -63,7 +63,7 @@ static void choose_codec(struct smx_conn *conn, struct smx_span codecs)
     conn->has_msgpack = list_has(codecs, "msgpack");
     if (conn->options.codec == SMX_CODEC_JSON || conn->options.codec == SMX_CODEC_MSGPACK)
         conn->codec = conn->options.codec;
-    else if (conn->has_msgpack && (!conn->has_json || codecs.data[0] == 'm'))
+    else if (conn->has_msgpack && (!conn->has_json || (codecs.data && codecs.data[0] == 'm')))
         conn->codec = SMX_CODEC_MSGPACK;
     else
         conn->codec = SMX_CODEC_JSON;

@@ -67,7 +67,7 @@ static struct args args_of(const struct smx_message *message, void **block)
     for (size_t i = 0; i < count; i++)
         strings += message->args.items[i].key.len + 1;
     struct args args;
-    *block = smx_alloc(count * (sizeof(*args.entries) + sizeof(*args.list)) + strings);
+    *block = smx_alloc(count * (sizeof(Snakepit__ExecuteRequest__ArgsEntry) + sizeof(void *)) + strings);
     args.entries = *block;
     args.list = (void *)(args.entries + count);
     args.strings = (char *)(args.list + count);

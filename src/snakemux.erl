@@ -387,7 +387,7 @@ request(Mux, Message) -> next(start(Mux, infinity, undefined, Message), infinity
 
 %% @private
 %% For the instance's own processes, which must not wait.
--spec request_async(mux(), stats) -> ref().
-request_async(Mux, stats) -> start(Mux, infinity, undefined, fun(Ref) -> {stats, Ref} end).
+-spec request_async(mux(), calls) -> ref().
+request_async(Mux, calls) -> start(Mux, infinity, undefined, fun(Ref) -> {calls, Ref, 10000} end).
 
 now_ms() -> erlang:monotonic_time(millisecond).

@@ -110,13 +110,10 @@ handle_event(info, {Port, {exit_status, Status}}, _, #data{port = Port} = Data) 
 handle_event(info, {'EXIT', Port, Reason}, _, #data{port = Port} = Data) ->
     down(io_lib:format("its guardian's port closed: ~p", [Reason]), Data#data{port = undefined});
 handle_event({timeout, look}, again, ready, #data{name = Name} = Data) ->
-    _ = snakemux:request_async(Name, stats),
+    _ = snakemux:request_async(Name, calls),
     {keep_state, Data, {{timeout, look}, ?LOOK, again}};
-handle_event(info, {snakemux, _, {ok, #{workers := Workers}}}, ready, #data{worker = #{id := Id}} = Data) ->
-    case Workers of
-        #{Id := #{state := unresponsive, in_flight := Running}} -> judge(Running, now_ms(), Data);
-        #{} -> keep_state_and_data
-    end;
+handle_event(info, {snakemux, _, {ok, Calls}}, ready, #data{info = #{state := unresponsive}} = Data) when is_list(Calls) ->
+    judge(Calls, now_ms(), Data);
 handle_event(info, {snakemux, Ref, _}, _, #data{drains = Drains} = Data) when is_map_key(Ref, Drains) ->
     case maps:take(Ref, Drains) of
         {{restart, From}, Rest} -> again(?STOP, [{reply, From, ok}], Data#data{drains = Rest});
@@ -267,10 +264,13 @@ connection(unresponsive, ready, #data{worker = #{kind := Kind}, silent_at = unde
 connection(_, Was, Data) ->
     {keep_state, show(Was, Data)}.
 
-%% It is unresponsive, with so many calls running on it: is it to be started again?
-judge(Running, Now, #data{silent_at = Since, idle_at = Idle0, info = #{reason := Reason}} = Data) ->
-    Idle = case Running of 0 when Idle0 =:= undefined -> Now; 0 -> Idle0; _ -> undefined end,
-    case is_lost(Reason, Data#data.worker, Now - Since, Idle =/= undefined andalso Now - Idle) of
+%% It is unresponsive: is it to be started again? When it is silent, calls that came since wait for the same as Health.
+judge(Calls, Now, #data{worker = #{id := Id, connect := Connect} = Worker, silent_at = Since, idle_at = Idle0} = Data) ->
+    #{reason := Reason} = Data#data.info,
+    Before = case Reason of silent -> Now - Since + maps:get(unresponsive_after, Connect, 5000); _ -> 0 end,
+    Running = [Call || #{worker := On, age_ms := Age} = Call <- Calls, On =:= Id, Age >= Before],
+    Idle = case Running of [] when Idle0 =:= undefined -> Now; [] -> Idle0; _ -> undefined end,
+    case is_lost(Reason, Worker, Now - Since, Idle =/= undefined andalso Now - Idle) of
         {true, Why} -> down(Why, stop_process(?STOP_STUCK, Data));
         false -> {keep_state, Data#data{idle_at = Idle}}
     end.

@@ -1,0 +1,471 @@
+%% The life and death of processes: whatever is killed, stopped, stuck or missing, no call hangs and nothing is left
+%% over. The times given to within/2 and eventually/2 are the ones that docs/OPERATIONS.md promises.
+-module(process_SUITE).
+-include_lib("stdlib/include/assert.hrl").
+-compile(export_all).
+
+-import(mux_tools, [
+    python/0, python/1, start/1, start/2, stop/1, exec/3, eventually/1, eventually/2, within/2, pid_of/2, port_pid/1, signal/2,
+    is_alive/1, descendants/1, script/3, silence/0
+]).
+
+suite() -> [{timetrap, {minutes, 1}}].
+
+all() ->
+    [
+        beam_killed, beam_terminated, guardian_killed, inner_guardian_killed,
+        port_killed, port_killed_again_and_again, port_stopped, port_stopped_while_idle, pins_after_errors,
+        mux_killed, supervisor_killed, worker_process_killed,
+        worker_killed, worker_killed_in_stream, worker_stopped, foreign_worker_stopped, kill_unresponsive,
+        program_missing, program_not_executable, program_lacks_library, program_of_other_version, program_says_nothing,
+        program_says_nonsense,
+        stuck_threads, gil_held, stuck_is_ignored,
+        stop_drains, stop_cancels, stop_kills,
+        prints_megabytes, closes_output, caller_dies_before_it_writes
+    ].
+
+end_per_testcase(_, _) ->
+    [stop(Name) || Name <- registered(), lists:prefix("mux_", atom_to_list(Name))],
+    ok.
+
+%% ---- The BEAM ends ----
+
+beam_killed(_) ->
+    {_, Beam, Pids} = other_beam(),
+    signal("KILL", Beam),
+    all_gone(Pids, 2000).
+
+beam_terminated(_) ->
+    {_, Beam, Pids} = other_beam(),
+    signal("TERM", Beam),
+    all_gone([Beam | Pids], 8000).
+
+%% A BEAM of its own with an instance: workers with children of all kinds, and some that never become ready.
+other_beam() ->
+    Paths = lists:append([["-pa", filename:absname(Path)] || Path <- code:get_path(), string:find(Path, "snakemux") =/= nomatch]),
+    {ok, Peer, _} = peer:start(#{connection => standard_io, args => Paths}),
+    Beam = list_to_integer(peer:call(Peer, os, getpid, [])),
+    Mux = peer:call(Peer, mux_tools, start, [[python()]]),
+    Bad = filename:join([snakemux_test_tools:root(), "test", "support", "process"]),
+    Scripts = ["ignores_term.sh", "daemonizes.py", "keeps_stdin.sh"],
+    [{ok, _} = peer:call(Peer, snakemux, add_worker, [Mux, {exec, [filename:join(Bad, Script), "{address}"], #{id => Script}}])
+     || Script <- Scripts, filelib:is_regular(filename:join(Bad, Script))],
+    Children = peer:call(Peer, mux_tools, exec, [Mux, <<"children">>, #{}]),
+    3 = length(Children),
+    %% Eight of the worker and its children, the port program, and four at least for each script.
+    Pids = eventually(fun() ->
+        Found = descendants(Beam),
+        length(Found) >= 17 andalso Found
+    end),
+    [?assert(lists:member(Child, Pids)) || Child <- Children],
+    {Peer, Beam, Pids}.
+
+all_gone(Pids, Ms) -> eventually(fun() -> not lists:any(fun mux_tools:is_alive/1, Pids) end, Ms).
+
+%% ---- A guardian ends ----
+
+guardian_killed(_) -> guardian_killed_with(fun(Guardian) -> Guardian end).
+
+inner_guardian_killed(_) -> guardian_killed_with(fun(Guardian) -> hd(descendants(Guardian)) end).
+
+guardian_killed_with(Victim) ->
+    Mux = start([python()]),
+    {ok, [#{guardian_pid := Guardian}]} = snakemux:workers(Mux),
+    exec(Mux, <<"children">>, #{}),
+    Pids = descendants(Guardian),
+    ?assert(length(Pids) >= 6),
+    signal("KILL", Victim(Guardian)),
+    all_gone([Guardian | Pids], 2000),
+    {ok, #{<<"pid">> := Pid}} = eventually(fun() ->
+        case snakemux:execute(Mux, <<"whoami">>) of {ok, _} = Ok -> Ok; _ -> false end
+    end),
+    ?assertNot(lists:member(Pid, Pids)).
+
+%% ---- The port program ends ----
+
+port_killed(_) ->
+    Mux = start([python(#{env => #{"LOAD" => "10"}})]),
+    {ok, #{<<"total">> := 1, <<"pid">> := Worker}} = snakemux:execute_in_session(Mux, <<"s">>, <<"add_up">>, #{by => 1}),
+    Test = self(),
+    Waiting = [
+        spawn_link(fun() -> Test ! {self(), snakemux:execute(Mux, <<"block">>, #{name => x})} end),
+        spawn_link(fun() -> Test ! {self(), snakemux:stream_fold(Mux, <<"numbers">>, #{name => x, pause => 0.01},
+                                                                 fun(_, N) -> {cont, N + 1} end, 0)} end)
+    ],
+    Stream = snakemux:execute_stream(Mux, <<"numbers">>, #{name => x}, #{credit => 1}),
+    {chunk, _} = snakemux:next(Stream, 5000),
+    passive = snakemux:next(Stream, 5000),
+    eventually(fun() -> {ok, Calls} = snakemux:calls(Mux), length(Calls) =:= 3 end),
+    Port = port_pid(Mux),
+    signal("KILL", Port),
+    within(500, fun() ->
+        {error, #{code := unavailable, reason := port_down, sent := true}} = snakemux:next(Stream),
+        [receive {Pid, Result} -> {error, #{reason := port_down}} = first(Result) end || Pid <- Waiting]
+    end),
+    %% Served again, by the very same process, which knows its session.
+    within(1000, fun() ->
+        {ok, #{<<"total">> := 2, <<"pid">> := Worker}} = answered(fun() ->
+            snakemux:execute_in_session(Mux, <<"s">>, <<"add_up">>, #{by => 1})
+        end)
+    end),
+    ?assertNotEqual(Port, port_pid(Mux)),
+    {ok, [#{restarts := 0, state := ready}]} = snakemux:workers(Mux),
+    silence().
+
+first({error, Error, _}) -> {error, Error};
+first(Result) -> Result.
+
+%% A call is refused for the moment in which there is no port program, and says that it is safe to repeat.
+answered(Call) ->
+    case Call() of
+        {error, #{reason := port_down, sent := false}} -> answered(Call);
+        Answer -> Answer
+    end.
+
+%% It is replaced each time, more slowly when it keeps ending, and always within a second for a while.
+port_killed_again_and_again(_) ->
+    Mux = start([python(#{count => 2})]),
+    Pids = [pid_of(Mux, Id) || Id <- [<<"py-0">>, <<"py-1">>]],
+    [begin
+        signal("KILL", port_pid_soon(Mux)),
+        within(1500, fun() ->
+            {ok, _} = eventually(fun() -> case snakemux:execute(Mux, <<"whoami">>) of {ok, _} = Ok -> Ok; _ -> false end end)
+        end)
+     end || _ <- lists:seq(1, 4)],
+    ?assertEqual(Pids, [pid_of(Mux, Id) || Id <- [<<"py-0">>, <<"py-1">>]]),
+    silence().
+
+port_pid_soon(Mux) ->
+    eventually(fun() -> case snakemux:stats(Mux) of {ok, #{os_pid := Pid}} -> Pid; _ -> false end end).
+
+port_stopped(_) ->
+    Mux = start([python()]),
+    {Port, Worker} = {port_pid(Mux), pid_of(Mux, <<"py">>)},
+    Running = snakemux:execute_async(Mux, <<"block">>, #{name => stopped}),
+    signal("STOP", Port),
+    Late = snakemux:execute_async(Mux, <<"whoami">>),
+    within(6000, fun() ->
+        [{error, #{code := unavailable, reason := port_down}} = snakemux:next(Ref) || Ref <- [Running, Late]]
+    end),
+    within(1000, fun() -> {ok, #{<<"pid">> := Worker}} = answered(fun() -> snakemux:execute(Mux, <<"whoami">>) end) end),
+    ?assertNot(is_alive(Port)).
+
+port_stopped_while_idle(_) ->
+    Mux = start([]),
+    Port = port_pid(Mux),
+    signal("STOP", Port),
+    eventually(fun() -> not is_alive(Port) end, 6000),
+    ?assertNotEqual(Port, port_pid_soon(Mux)).
+
+%% A session whose first call failed has its memory all the same.
+pins_after_errors(_) ->
+    Mux = start([python(#{count => 2})]),
+    Sessions = [<<"s", (integer_to_binary(N))/binary>> || N <- lists:seq(1, 8)],
+    [{error, #{origin := worker}} = snakemux:execute(Mux, <<"add_up_and_fail">>, #{by => 1}, #{session => S}) || S <- Sessions],
+    signal("KILL", port_pid(Mux)),
+    eventually(fun() -> element(1, snakemux:stats(Mux)) =:= ok end),
+    mux_tools:wait_ready(Mux, 1000),
+    [{ok, #{<<"total">> := 2}} = snakemux:execute(Mux, <<"add_up">>, #{by => 1}, #{session => S}) || S <- Sessions].
+
+%% ---- Processes of the application end ----
+
+mux_killed(_) ->
+    Mux = start([python()]),
+    Worker = pid_of(Mux, <<"py">>),
+    Ref = snakemux:execute_async(Mux, <<"block">>, #{name => mux}),
+    [Pid] = [P || {mux, P, _, _} <- supervisor:which_children(Mux)],
+    exit(Pid, kill),
+    within(500, fun() -> {error, #{code := unavailable}} = snakemux:next(Ref) end),
+    within(1000, fun() -> {ok, #{<<"pid">> := Worker}} = answered(fun() -> snakemux:execute(Mux, <<"whoami">>) end) end),
+    silence().
+
+supervisor_killed(_) ->
+    Mux = start([python()]),
+    Worker = pid_of(Mux, <<"py">>),
+    Message = snakemux:execute_async(Mux, <<"block">>, #{name => supervisor}),
+    Test = self(),
+    Waiting = spawn_link(fun() -> Test ! {self(), snakemux:execute(Mux, <<"block">>, #{name => supervisor})} end),
+    eventually(fun() -> {ok, Calls} = snakemux:calls(Mux), length(Calls) =:= 2 end),
+    exit(whereis(Mux), kill),
+    within(500, fun() ->
+        receive {snakemux, Message, {error, #{code := unavailable}}} -> ok end,
+        receive {Waiting, {error, #{code := unavailable}}} -> ok end
+    end),
+    eventually(fun() -> not is_alive(Worker) end, 6000),
+    {error, #{code := unavailable, sent := false}} = snakemux:execute(Mux, <<"whoami">>),
+    silence().
+
+worker_process_killed(_) ->
+    Mux = start([python()]),
+    Worker = pid_of(Mux, <<"py">>),
+    [{_, Sup, _, _}] = [C || {workers, _, _, _} = C <- supervisor:which_children(Mux)],
+    [{_, Pid, _, _}] = supervisor:which_children(Sup),
+    exit(Pid, kill),
+    eventually(fun() -> not is_alive(Worker) end, 2000),
+    eventually(fun() -> element(1, snakemux:execute(Mux, <<"whoami">>)) =:= ok end).
+
+%% ---- A worker ends, or does not answer ----
+
+worker_killed(_) ->
+    Mux = start([python(#{count => 2})]),
+    Worker = pid_of(Mux, <<"py-0">>),
+    Ref = snakemux:execute_async(Mux, <<"block">>, #{name => killed}, #{worker => <<"py-0">>}),
+    {ok, 1} = eventually(fun() -> case begun(Mux, killed) of {ok, 0} -> false; Ok -> Ok end end),
+    signal("KILL", Worker),
+    within(1000, fun() ->
+        {error, #{code := unavailable, origin := transport, sent := true, worker := <<"py-0">>}} = snakemux:next(Ref)
+    end),
+    {ok, _} = snakemux:execute(Mux, <<"whoami">>),
+    mux_tools:wait_ready(Mux, 5000),
+    ?assertNotEqual(Worker, pid_of(Mux, <<"py-0">>)).
+
+begun(Mux, Name) -> snakemux:execute(Mux, <<"begun">>, #{name => Name}, #{worker => <<"py-0">>}).
+
+worker_killed_in_stream(_) ->
+    Mux = start([python()]),
+    Worker = pid_of(Mux, <<"py">>),
+    Fold = fun(#{<<"n">> := N}, _) -> N =:= 20 andalso signal("KILL", Worker), {cont, N} end,
+    within(2000, fun() ->
+        {error, #{code := unavailable, delivered := Delivered}, Last} =
+            snakemux:stream_fold(Mux, <<"numbers">>, #{name => killed, pause => 0.005}, Fold, none),
+        ?assertEqual(Delivered, Last + 1)
+    end),
+    eventually(fun() -> element(1, snakemux:execute(Mux, <<"whoami">>)) =:= ok end).
+
+%% Noticed within health_interval + unresponsive_after, replaced after stuck_grace more.
+worker_stopped(_) ->
+    Mux = start([python(#{count => 2, health_interval => 200, unresponsive_after => 300, stuck_grace => 1000})]),
+    Worker = pid_of(Mux, <<"py-0">>),
+    signal("STOP", Worker),
+    eventually(fun() -> state(Mux, <<"py-0">>) =:= unresponsive end, 1500),
+    %% Calls go to the other one.
+    [{ok, _} = snakemux:execute(Mux, <<"whoami">>) || _ <- lists:seq(1, 5)],
+    eventually(fun() -> not is_alive(Worker) end, 6000),
+    mux_tools:wait_ready(Mux, 5000).
+
+state(Mux, Id) ->
+    {ok, Workers} = snakemux:workers(Mux),
+    hd([State || #{id := I, state := State} <- Workers, I =:= Id]).
+
+%% One that is not of our library may just be busy: it is left alone, and is ready again when it answers.
+foreign_worker_stopped(_) ->
+    {Mux, Worker} = start_tutorial(#{}),
+    signal("STOP", Worker),
+    eventually(fun() -> state(Mux, <<"exec">>) =:= unresponsive end, 1500),
+    {error, #{code := deadline_exceeded}} = snakemux:execute(Mux, <<"echo">>, #{}, #{timeout => 2500}),
+    ?assert(is_alive(Worker)),
+    signal("CONT", Worker),
+    within(3000, fun() -> {ok, _} = snakemux:execute(Mux, <<"echo">>) end),
+    {ok, [#{restarts := 0}]} = snakemux:workers(Mux).
+
+kill_unresponsive(_) ->
+    {Mux, Worker} = start_tutorial(#{kill_unresponsive => true}),
+    signal("STOP", Worker),
+    eventually(fun() -> not is_alive(Worker) end, 5000),
+    within(5000, fun() -> {ok, _} = snakemux:execute(Mux, <<"echo">>) end).
+
+start_tutorial(Options) ->
+    {python, #{python := Python}} = python(),
+    Script = filename:join([snakemux_test_tools:root(), "test", "support", "tutorial_worker.py"]),
+    Base = #{health_interval => 200, unresponsive_after => 300, cd => filename:join(snakemux_test_tools:root(), "proto")},
+    Mux = start([{exec, [Python, Script, "--port", "{port}"], maps:merge(Base, Options)}]),
+    {ok, [#{guardian_pid := Guardian}]} = snakemux:workers(Mux),
+    {Mux, lists:last(descendants(Guardian))}.
+
+%% ---- The port program can't start ----
+
+program_missing(Config) ->
+    Program = filename:join(proplists:get_value(priv_dir, Config), "not_built_yet"),
+    Mux = unstartable(Program, ["is not there", "make"]),
+    %% Once it is there, it is used.
+    ok = file:make_symlink(snakemux_test_tools:program(), Program),
+    {ok, _} = eventually(fun() -> case snakemux:stats(Mux) of {ok, _} = Ok -> Ok; _ -> false end end, 6000),
+    within(10000, fun() -> {ok, _} = snakemux:execute(Mux, <<"whoami">>) end).
+
+program_not_executable(Config) ->
+    Program = script(Config, "not_executable", ""),
+    ok = file:change_mode(Program, 8#644),
+    unstartable(Program, ["may not be executed", "chmod +x"]).
+
+program_lacks_library(Config) ->
+    unstartable(script(Config, "lacks_library", "#!/bin/sh\nexit 127\n"), ["shared library", "ldd"]).
+
+program_of_other_version(Config) ->
+    Hello = term_to_binary({hello, 2, #{version => <<"9.0.0">>}}),
+    Frame = filename:join(proplists:get_value(priv_dir, Config), "hello"),
+    ok = file:write_file(Frame, <<(byte_size(Hello)):32, Hello/binary>>),
+    unstartable(script(Config, "other_version", ["#!/bin/sh\ncat ", Frame, "\nexec sleep 1000\n"]), ["version 2", "9.0.0", "one source"]).
+
+program_says_nothing(Config) ->
+    Program = script(Config, "says_nothing", "#!/bin/sh\nexec sleep 1000 4242\n"),
+    unstartable(Program, ["hello"]).
+
+program_says_nonsense(Config) ->
+    unstartable(script(Config, "says_nonsense", "#!/bin/sh\nprintf '\\000\\000\\000\\004what'\nexec sleep 1000\n"), ["is it snakemux"]).
+
+%% The instance lives, and says what to do.
+unstartable(Program, Words) ->
+    Before = descendants(list_to_integer(os:getpid())),
+    {ok, Sup} = snakemux:start_link(#{name => mux_unstartable, program => Program, workers => [python()]}),
+    unlink(Sup),
+    {error, #{code := unavailable, reason := port_down, sent := false, message := Message}} =
+        snakemux:execute(mux_unstartable, <<"whoami">>),
+    [?assertNotEqual(nomatch, string:find(Message, Word)) || Word <- Words],
+    {ok, [_]} = snakemux:workers(mux_unstartable),
+    %% It is tried again, not too often, and leaves nothing behind.
+    receive after 1000 -> ok end,
+    ?assertEqual(Sup, whereis(mux_unstartable)),
+    ?assert(length(descendants(list_to_integer(os:getpid())) -- Before) =< 3),
+    mux_unstartable.
+
+%% ---- Handlers that outlive their call ----
+
+%% Both threads are stuck: each caller hears once and on time; calls succeed within timeout + stuck_grace +
+%% health_interval + the restart.
+stuck_threads(_) ->
+    Mux = start([python(#{threads => 2, stuck_grace => 500, health_interval => 300})]),
+    Worker = pid_of(Mux, <<"py">>),
+    Refs = [snakemux:execute_async(Mux, <<"spin">>, #{}, #{timeout => 500}) || _ <- [1, 2]],
+    within(1500, fun() -> [{error, #{code := deadline_exceeded}} = snakemux:next(Ref) || Ref <- Refs] end),
+    within(8000, fun() ->
+        {ok, _} = eventually(fun() ->
+            case snakemux:execute(Mux, <<"nap">>, #{ms => 1}, #{timeout => 2000}) of {ok, _} = Ok -> Ok; _ -> false end
+        end, 8000)
+    end),
+    ?assertNot(is_alive(Worker)),
+    {ok, [#{restarts := 1}]} = snakemux:workers(Mux),
+    silence().
+
+gil_held(_) ->
+    Mux = start([python(#{threads => 2, stuck_grace => 500, health_interval => 300, unresponsive_after => 500})]),
+    Worker = pid_of(Mux, <<"py">>),
+    within(1500, fun() ->
+        {error, #{code := deadline_exceeded}} = snakemux:execute(Mux, <<"hold_the_gil">>, #{}, #{timeout => 500})
+    end),
+    %% A call that came before this was noticed, and has plenty of time, holds nothing up.
+    Patient = snakemux:execute_async(Mux, <<"nap">>, #{ms => 1}),
+    within(8000, fun() ->
+        {error, #{code := unavailable}} = snakemux:next(Patient),
+        {ok, _} = snakemux:execute(Mux, <<"nap">>, #{ms => 1})
+    end),
+    ?assertNot(is_alive(Worker)),
+    silence().
+
+stuck_is_ignored(_) ->
+    Mux = start([python(#{threads => 1, stuck_grace => 200, health_interval => 200, on_stuck => ignore})]),
+    Worker = pid_of(Mux, <<"py">>),
+    {error, #{code := deadline_exceeded}} = snakemux:execute(Mux, <<"nap">>, #{ms => 2500}, #{timeout => 100}),
+    eventually(fun() -> state(Mux, <<"py">>) =:= unresponsive end),
+    %% No new call goes there, until the handler has ended after all.
+    {ok, #{<<"pid">> := Worker}} = snakemux:execute(Mux, <<"whoami">>).
+
+%% ---- The instance stops ----
+
+%% New calls are turned away, running ones finish: those that sleep, and streams, whose credit still comes through.
+stop_drains(_) ->
+    Mux = start([python()]),
+    Test = self(),
+    Reader = spawn_link(fun() ->
+        Ref = snakemux:execute_stream(Mux, <<"numbers">>, #{name => drains, count => 30, pause => 0.02}, #{credit => 1}),
+        Test ! {self(), read(Ref, 0)}
+    end),
+    Ref = snakemux:execute_async(Mux, <<"nap">>, #{ms => 300}),
+    eventually(fun() -> {ok, Calls} = snakemux:calls(Mux), length(Calls) =:= 2 end),
+    Stopper = spawn_link(fun() -> Test ! {self(), stop(Mux)} end),
+    {error, #{code := unavailable, reason := stopping, sent := false}} = eventually(fun() ->
+        case snakemux:execute(Mux, <<"whoami">>) of {error, _} = Error -> Error; _ -> false end
+    end),
+    {ok, _} = snakemux:next(Ref),
+    receive {Reader, Read} -> ?assertEqual({done, 30}, Read) end,
+    receive {Stopper, Ms} -> ?assert(Ms < 5000) end,
+    silence().
+
+read(Ref, Count) ->
+    case snakemux:next(Ref) of
+        passive -> snakemux:credit(Ref, 1), read(Ref, Count);
+        {chunk, _} -> read(Ref, Count + 1);
+        {done, _} -> {done, Count};
+        Other -> {Other, Count}
+    end.
+
+%% What is not over after drain_timeout is cancelled, at the worker too.
+stop_cancels(_) ->
+    Mux = start([python()], #{drain_timeout => 300}),
+    Worker = pid_of(Mux, <<"py">>),
+    Refs = [snakemux:execute_async(Mux, <<"block">>, #{name => x}), snakemux:execute_stream(Mux, <<"numbers">>, #{name => x}, #{credit => 1})],
+    {chunk, _} = snakemux:next(lists:last(Refs), 5000),
+    passive = snakemux:next(lists:last(Refs), 5000),
+    Ms = stop(Mux),
+    ?assert(Ms >= 300),
+    ?assert(Ms < 3000),
+    [{error, #{code := cancelled}} = snakemux:next(Ref, 0) || Ref <- Refs],
+    ?assertNot(is_alive(Worker)),
+    silence().
+
+%% Two workers that ignore SIGTERM are killed after 5 s, both at the same time.
+stop_kills(_) ->
+    {python, #{python := Python}} = python(),
+    Deaf = [Python, "-c", "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(1000)", "{address}"],
+    {ok, Sup} = snakemux:start_link(#{name => mux_deaf, workers => [{exec, Deaf, #{count => 2, start_concurrency => 2}}]}),
+    unlink(Sup),
+    Pids = eventually(fun() ->
+        {ok, Workers} = snakemux:workers(mux_deaf),
+        Below = [descendants(Guardian) || #{guardian_pid := Guardian} <- Workers],
+        length(Below) =:= 2 andalso lists:all(fun(P) -> length(P) =:= 2 end, Below) andalso lists:append(Below)
+    end),
+    %% Python needs a moment until it ignores the signal.
+    [eventually(fun() -> ignores_term(Pid) end) || Pid <- Pids, lists:suffix("python", exe(Pid))],
+    Ms = stop(mux_deaf),
+    ?assert(Ms < 7000),
+    all_gone(Pids, 0).
+
+exe(Pid) ->
+    case file:read_file("/proc/" ++ integer_to_list(Pid) ++ "/cmdline") of
+        {ok, Line} -> binary_to_list(hd(binary:split(Line, <<0>>)));
+        _ -> ""
+    end.
+
+ignores_term(Pid) ->
+    {ok, Status} = file:read_file("/proc/" ++ integer_to_list(Pid) ++ "/status"),
+    {match, [Mask]} = re:run(Status, "SigIgn:\t([0-9a-f]+)", [{capture, all_but_first, list}]),
+    list_to_integer(Mask, 16) band (1 bsl 14) =/= 0.
+
+%% ---- Output ----
+
+prints_megabytes(_) ->
+    Mux = start([python()]),
+    {ok, [#{guardian_pid := _}]} = snakemux:workers(Mux),
+    [{_, Sup, _, _}] = [C || {workers, _, _, _} = C <- supervisor:which_children(Mux)],
+    [{_, Pid, _, _}] = supervisor:which_children(Sup),
+    within(10000, fun() ->
+        [{ok, _} = snakemux:execute(Mux, <<"shout">>, #{megabytes => 20, newlines => Lines}) || Lines <- [false, true]]
+    end),
+    {ok, _} = snakemux:execute(Mux, <<"whoami">>),
+    eventually(fun() -> {message_queue_len, Length} = process_info(Pid, message_queue_len), Length =:= 0 end),
+    garbage_collect(Pid),
+    {memory, Memory} = process_info(Pid, memory),
+    ?assert(Memory < 1000000),
+    {ok, [#{restarts := 0}]} = snakemux:workers(Mux).
+
+closes_output(_) ->
+    Mux = start([python()]),
+    Worker = pid_of(Mux, <<"py">>),
+    {ok, null} = snakemux:execute(Mux, <<"close_output">>),
+    {ok, #{<<"pid">> := Worker}} = snakemux:execute(Mux, <<"whoami">>),
+    {ok, [#{restarts := 0}]} = snakemux:workers(Mux).
+
+%% It has announced a call and dies before it writes it: nobody waits for that call when the instance stops.
+caller_dies_before_it_writes(_) ->
+    Mux = start([]),
+    {ok, Table} = snakemux_table:find(Mux),
+    Test = self(),
+    {Pid, Monitor} = spawn_monitor(fun() ->
+        snakemux_table:add_call(Table, {Mux, self(), make_ref()}, infinity, undefined),
+        snakemux_table:watch(Table, self()),
+        snakemux_mux:watch(Table, self()),
+        Test ! ready
+    end),
+    receive {'DOWN', Monitor, process, Pid, _} -> ok end,
+    receive ready -> ok end,
+    eventually(fun() -> not snakemux_table:has_calls(Table) end),
+    ?assert(stop(Mux) < 1000).

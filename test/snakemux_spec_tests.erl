@@ -1,0 +1,71 @@
+%% Workers as users write them.
+-module(snakemux_spec_tests).
+-include_lib("eunit/include/eunit.hrl").
+
+one(Spec) -> [Worker] = snakemux_spec:workers([Spec], undefined), Worker.
+
+python_test() ->
+    #{id := <<"py">>, index := 0, kind := python, argv := Argv, path := [Path]} =
+        one({python, [{module, "pkg:name"}, {python, <<"/opt/python">>}, {threads, 3}, {path, "lib"}, {args, ["--x"]}]}),
+    ?assertEqual(["/opt/python", "-u", "-m", "snakemux", "pkg:name", "--address", "{address}", "--threads=3", "--x"], Argv),
+    ?assertEqual(filename:absname("lib"), Path).
+
+max_message_test() ->
+    [#{argv := Argv}] = snakemux_spec:workers([{python, #{module => "m"}}], 1024),
+    ?assert(lists:member("--max-message=1024", Argv)).
+
+interpreter_test_() ->
+    Names = ["SNAKEMUX_PYTHON", "VIRTUAL_ENV"],
+    Chosen = fun() -> #{argv := [Python | _]} = one({python, #{module => "m"}}), Python end,
+    {setup,
+        fun() -> [{Name, os:getenv(Name)} || Name <- Names] end,
+        fun(Before) -> [case V of false -> os:unsetenv(Name); _ -> os:putenv(Name, V) end || {Name, V} <- Before] end,
+        fun() ->
+            [os:putenv(Name, Name) || Name <- Names],
+            ?assertEqual("SNAKEMUX_PYTHON", Chosen()),
+            os:putenv("SNAKEMUX_PYTHON", ""),
+            ?assertEqual("VIRTUAL_ENV/bin/python", Chosen()),
+            os:unsetenv("VIRTUAL_ENV"),
+            ?assertEqual("python3", Chosen())
+        end}.
+
+numbered_test() ->
+    Workers = snakemux_spec:workers([{exec, ["run", "{port}"], #{id => "e", count => 3, start_concurrency => 2}}], undefined),
+    ?assertEqual([{<<"e-0">>, 0}, {<<"e-1">>, 1}, {<<"e-2">>, 2}], [{Id, Index} || #{id := Id, index := Index} <- Workers]),
+    ?assertEqual([none, none, <<"e-0">>], [maps:get(behind, W, none) || W <- Workers]).
+
+attach_test() ->
+    #{kind := attach, target := <<"ipv4:10.0.0.5:50051">>, connect := Connect} =
+        one({attach, "ipv4:10.0.0.5:50051", [{max_concurrent, 8}, {commands, ["a", <<"b">>]}, {authority, "x"}, {ca_file, "/ca"}]}),
+    ?assertEqual(#{max_concurrent => 8, commands => [<<"a">>, <<"b">>], authority => <<"x">>, ca_file => <<"/ca">>}, Connect).
+
+filled_in_test() ->
+    Values = #{"{port}" => "1", "{address}" => "unix:/a", "{index}" => "0", "{id}" => "py"},
+    Worker = one({exec, ["w", "--port={port}", "{port}{port}", "{index} {id}"], #{env => #{"A" => "{address}", "B" => <<>>}}}),
+    ?assertEqual(["w", "--port=1", "11", "0 py"], snakemux_spec:argv(Worker, Values)),
+    ?assertEqual([{"A", "unix:/a"}, {"B", ""}], lists:sort(snakemux_spec:env(Worker, Values))).
+
+python_path_test() ->
+    Path = fun(Options) ->
+        Worker = one({python, Options#{module => "m", path => ["/a", "/b"]}}),
+        string:lexemes(proplists:get_value("PYTHONPATH", snakemux_spec:env(Worker, #{})), ":")
+    end,
+    Before = os:getenv("PYTHONPATH"),
+    os:putenv("PYTHONPATH", "/inherited"),
+    try
+        ?assertMatch(["/a", "/b", "/inherited", _], Path(#{})),
+        ?assertMatch(["/a", "/b", _], Path(#{env_inherit => none})),
+        ?assertMatch(["/a", "/b", "/own", _], Path(#{env => [{"PYTHONPATH", "/own"}]})),
+        ?assert(lists:suffix("priv/python", lists:last(Path(#{}))))
+    after
+        case Before of false -> os:unsetenv("PYTHONPATH"); _ -> os:putenv("PYTHONPATH", Before) end
+    end.
+
+wrong_test_() ->
+    [{lists:flatten(io_lib:format("~p", [Spec])), ?_assertError(badarg, one(Spec))} || Spec <- [
+        x, {python}, {python, 1}, {python, #{}}, {python, #{module => ""}}, {python, #{module => 1}},
+        {python, #{module => "m", count => 0}}, {python, #{module => "m", env => [1]}}, {python, #{module => "m", path => 1}},
+        {python, #{module => "m", env_inherit => some}}, {python, #{module => "m", stuck_grace => 0}},
+        {exec, []}, {exec, "text"}, {exec, ["no place to listen"]}, {exec, ["{port}"], #{threads => 1}},
+        {attach, ""}, {attach, "http://x"}, {attach, "unix:/x", #{cd => "/"}}, {attach, "unix:/x", #{keepalive => 0}}
+    ]].
