@@ -198,7 +198,7 @@ static void take_message(struct smx_call *call)
         hold(call, reply.size);
         return;
     }
-    if (!is_stream(call))
+    if (!is_stream(call) && call->method < SMX_METHOD_HEALTH)
         hold(call, reply.size); /* the owner keeps it until the status is here */
     deliver(call, &reply);
 }

@@ -2,9 +2,11 @@
 #include "gate.h"
 
 enum {
-    SILENCE_MS = 1000,         /* a promise that brought nothing for so long is given to others */
+    SILENCE_MS = 250,          /* a promise that brought nothing for so long is given to others */
     FIRST_GUESS = 1024 * 1024, /* of the size of a message */
-    LEAST_GUESS = 16 * 1024,
+    /* Small ones are here as soon as they are asked for, so this many never wait for each other; and when large ones
+       follow small ones, no more of them than this come at once. */
+    LEAST_GUESS = 256 * 1024,
 };
 
 void smx_gate_init(struct smx_gate *gate, struct grpc_completion_queue *queue, size_t max_message, size_t max_buffered)
@@ -94,8 +96,7 @@ void smx_gate_hold(struct smx_gate *gate, enum smx_gate_lane lane, size_t len)
 {
     struct smx_gate_share *share = &gate->shares[lane];
     share->held += len;
-    /* Up at once, down by halves: a wrong guess must not let too many in, and must not keep small ones out for long. */
-    size_t guess = share->expected / 2;
+    size_t guess = share->expected - share->expected / 8; /* up at once, down slowly */
     guess = guess < len ? len : guess;
     share->expected = guess < LEAST_GUESS ? LEAST_GUESS : guess;
 }

@@ -5,7 +5,7 @@
 -module(snakemux_mux).
 -behaviour(gen_server).
 
--export([start_link/1, watch/2, connect/2, disconnect/4, send/2, sync/1]).
+-export([start_link/1, watch/2, connect/2, disconnect/4, send/2, sync/1, kill/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -define(HELLO_TIMEOUT, 5000).
@@ -220,16 +220,22 @@ down_error(Why) ->
 close(#state{port = undefined}) -> ok;
 close(#state{port = Port, ready = Ready} = State) ->
     %% One that never said hello may not care about its stdin either.
-    Ready =/= undefined orelse kill(State),
+    Ready =/= undefined orelse kill(State#state.os_pid, State#state.table),
     catch port_close(Port),
     receive {'EXIT', Port, _} -> ok after 0 -> ok end.
 
-%% There may be no kill(1): the port program can do it too.
-kill(#state{os_pid = undefined}) -> ok;
-kill(#state{os_pid = Pid, options = #{program := Program}}) ->
+%% @private
+%% SIGKILL, and done when this returns. There may be no kill(1): the port program can do it too.
+-spec kill(pos_integer() | undefined, snakemux_table:table()) -> ok.
+kill(undefined, _) -> ok;
+kill(Pid, Table) ->
+    Program = snakemux_table:setting(Table, program),
     {Command, Flag} = case os:find_executable("kill") of false -> {Program, "kill"}; Found -> {Found, "-KILL"} end,
-    catch open_port({spawn_executable, Command}, [{args, [Flag, integer_to_list(Pid)]}, stderr_to_stdout]),
-    ok.
+    try open_port({spawn_executable, Command}, [{args, [Flag, integer_to_list(Pid)]}, exit_status, stderr_to_stdout]) of
+        Port -> receive {Port, {exit_status, _}} -> ok; {'EXIT', Port, _} -> ok after 1000 -> ok end
+    catch
+        error:_ -> ok
+    end.
 
 fail_calls(#state{name = Name, table = Table}, Error) ->
     lists:foreach(
@@ -238,8 +244,8 @@ fail_calls(#state{name = Name, table = Table}, Error) ->
 
 tick(#state{ready = undefined} = State) ->
     State;
-tick(#state{silent = ?SILENT_TICKS} = State) ->
-    kill(State),
+tick(#state{silent = ?SILENT_TICKS, os_pid = Pid, table = Table} = State) ->
+    kill(Pid, Table),
     port_down("it said nothing for several seconds and was killed", State);
 tick(#state{silent = Silent, table = Table, options = #{session_ttl := Ttl}} = State) ->
     snakemux_table:expire_pins(Table, now_ms(), Ttl),

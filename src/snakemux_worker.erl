@@ -183,18 +183,19 @@ port_options(Worker, Values) ->
 %% TERM, KILL after `Grace' ms; returns when the guardian, and with it all of the worker, is gone.
 stop_process(_, #data{port = undefined} = Data) ->
     clean(Data);
-stop_process(Grace, #data{port = Port} = Data) ->
+stop_process(Grace, #data{port = Port, table = Table} = Data) ->
     _ = (catch port_command(Port, io_lib:format("stop ~b\n", [Grace]))),
-    await_exit(Port, now_ms() + Grace + 1000),
+    %% A guardian that does not end is stopped, or none: its other half ends the worker when it is killed.
+    await_exit(Port, now_ms() + Grace + 1000) orelse snakemux_mux:kill(os_pid(Port), Table),
     _ = (catch port_close(Port)),
     clean(Data#data{port = undefined}).
 
 await_exit(Port, Until) ->
     receive
-        {Port, {exit_status, _}} -> ok;
-        {'EXIT', Port, _} -> ok;
+        {Port, {exit_status, _}} -> true;
+        {'EXIT', Port, _} -> true;
         {Port, {data, _}} -> await_exit(Port, Until)
-    after max(0, Until - now_ms()) -> ok
+    after max(0, Until - now_ms()) -> false
     end.
 
 clean(#data{dir = undefined} = Data) -> Data;

@@ -5,8 +5,8 @@
 -export([start_link/1, add/2]).
 -export([init/1]).
 
-%% A worker has 5 s to end after SIGTERM.
--define(SHUTDOWN, 7000).
+%% A worker has 5 s to end after SIGTERM, and its guardian a moment more.
+-define(SHUTDOWN, 8000).
 
 -spec start_link(snakemux_options:instance()) -> {ok, pid()} | {error, term()}.
 start_link(#{name := Name, workers := Workers}) ->

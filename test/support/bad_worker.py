@@ -202,6 +202,11 @@ async def twice_key(call: Call) -> None:
     await call.reply(framed(b"\x08\x01" + entry(b"a", b"1") + entry(b"a", b"2")))
 
 
+async def many_entries(call: Call) -> None:
+    """A map of empty entries, two bytes each."""
+    await call.reply(framed(b"\x08\x01" + b"\x12\0" * call.number("count", 1)))
+
+
 async def bad_error(call: Call) -> None:
     await call.reply(framed(b"\x1a\x04no\xff\xfe"))
 
@@ -365,7 +370,7 @@ async def nonsense(call: Call) -> None:
 GOOD = [echo, count, blob, zipped, slow]
 BAD = [
     garbage, truncated, bad_flag, unread_encoding, not_gzip, bomb, giant, claims_giant, bad_key, nul_key, twice_key,
-    bad_error, html, http_status, no_message, two_messages, no_status, status, hang_up_politely, silent, early, never_closes,
+    many_entries, bad_error, html, http_status, no_message, two_messages, no_status, status, hang_up_politely, silent, early, never_closes,
     error_then_silence, final_then_silence, talks_after_final, bad_chunk, bad_base64, much_metadata, endless_metadata,
     rst, rst_after_message, goaway_unseen, goaway_hang_up, goaway_finish, hang_up, overflow, nonsense,
 ]  # fmt: skip
