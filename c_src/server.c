@@ -258,11 +258,4 @@ struct smx_server *smx_server_new(struct grpc_completion_queue *queue, const cha
 void smx_server_stop(struct smx_server *server, struct smx_completion *done)
 {
     grpc_server_shutdown_and_notify(server->server, server->queue, done);
-    grpc_server_cancel_all_calls(server->server);
-}
-
-void smx_server_free(struct smx_server *server)
-{
-    grpc_server_destroy(server->server);
-    free(server);
 }

@@ -23,11 +23,8 @@ struct smx_server_events {
 /* Listens on `address`; NULL with `port` unset when it can't. `port`: 0 for a unix socket. */
 struct smx_server *smx_server_new(struct grpc_completion_queue *queue, const char *address, size_t max_message,
                                   struct smx_server_events events, int *port);
-/* No more RPCs; what is not answered is cancelled. `done` comes out of the queue when that is over. */
+/* No more RPCs. `done` comes out of the queue when those that there are have been answered. */
 void smx_server_stop(struct smx_server *server, struct smx_completion *done);
-/* After that. */
-void smx_server_free(struct smx_server *server);
-
 /* The end of one; it must not be used after. */
 void smx_incoming_answer(struct smx_incoming *incoming, const struct smx_reply *reply);
 void smx_incoming_refuse(struct smx_incoming *incoming, enum smx_code code, const char *text);

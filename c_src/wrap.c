@@ -54,19 +54,34 @@ struct wrap {
     int code;
 };
 
-static void stop(struct wrap *wrap, int code)
+static void refuse(struct wrap *wrap, struct smx_incoming *incoming, enum smx_code code, const char *text)
+{
+    wrap->errors++;
+    smx_incoming_refuse(incoming, code, text);
+}
+
+/* The callers see the connection go before they hear why: what comes next waits for the next one. */
+static void stop(struct wrap *wrap, int code, const char *text)
 {
     if (wrap->stopping)
         return;
     wrap->stopping = true;
     wrap->code = code;
     wrap->stop_at_ms = smx_now_ms() + FLUSH_MS;
-}
-
-static void refuse(struct wrap *wrap, struct smx_incoming *incoming, enum smx_code code, const char *text)
-{
-    wrap->errors++;
-    smx_incoming_refuse(incoming, code, text);
+    if (wrap->server)
+        smx_server_stop(wrap->server, &wrap->stopped);
+    if (wrap->running) {
+        wrap->running->next = wrap->first;
+        wrap->first = wrap->running;
+    }
+    while (wrap->first) {
+        struct job *job = wrap->first;
+        wrap->first = job->next;
+        if (job->incoming)
+            refuse(wrap, job->incoming, SMX_UNAVAILABLE, text);
+        free(job);
+    }
+    wrap->running = NULL;
 }
 
 /* ---- One request at a time ---- */
@@ -202,34 +217,13 @@ static void on_ready(void *owner)
     wrap->server = smx_server_new(wrap->queue, wrap->address, wrap->max_message, events, &port);
     if (port <= 0) {
         smx_log("wrap: can't listen on %s", wrap->address);
-        stop(wrap, 1);
+        stop(wrap, 1, "");
     } else if (strncmp(wrap->address, "unix", 4) == 0) {
         printf("GRPC_SERVER_READY_ON_ADDRESS=%s\n", wrap->address);
     } else {
         printf("GRPC_SERVER_READY_ON_PORT=%d\n", port);
     }
     fflush(stdout);
-}
-
-static void on_worker_end(struct wrap *wrap)
-{
-    if (!wrap->stopping)
-        smx_log("wrap: the worker has ended");
-    if (wrap->running && wrap->running->incoming)
-        refuse(wrap, wrap->running->incoming, SMX_UNAVAILABLE, "the legacy worker ended during the call");
-    for (struct job *job = wrap->first; job; job = job->next)
-        if (job->incoming)
-            refuse(wrap, job->incoming, SMX_UNAVAILABLE, "the legacy worker ended");
-    while (wrap->first) {
-        struct job *job = wrap->first;
-        wrap->first = job->next;
-        free(job);
-    }
-    wrap->last = &wrap->first;
-    wrap->waiting = 0;
-    free(wrap->running);
-    wrap->running = NULL;
-    stop(wrap, 1);
 }
 
 static void on_wake(void *owner, bool ok)
@@ -240,9 +234,11 @@ static void on_wake(void *owner, bool ok)
     if (what & SMX_WAKE_WRITABLE)
         wrap->worker.pipes.blocked = false;
     if (what & SMX_WAKE_STOP)
-        stop(wrap, 0);
-    if ((what & SMX_WAKE_READABLE) && wrap->worker.phase != SMX_LEGACY_GONE && !smx_legacy_worker_read(&wrap->worker))
-        on_worker_end(wrap);
+        stop(wrap, 0, "the worker stops");
+    if ((what & SMX_WAKE_READABLE) && !wrap->stopping && !smx_legacy_worker_read(&wrap->worker)) {
+        smx_log("wrap: the worker has ended");
+        stop(wrap, 1, "the legacy worker ended");
+    }
 }
 
 static void on_stopped(void *owner, bool ok)
@@ -281,8 +277,6 @@ static int run(struct wrap *wrap)
         take_completion(wrap, smx_timers_next(&wrap->timers));
         smx_timers_run(&wrap->timers, smx_now_ms());
     }
-    if (wrap->server)
-        smx_server_stop(wrap->server, &wrap->stopped);
     while (wrap->server && !wrap->is_stopped && smx_now_ms() < wrap->stop_at_ms)
         take_completion(wrap, wrap->stop_at_ms);
     smx_waker_free(wrap->waker);
