@@ -1,0 +1,251 @@
+%% A model of the port protocol, and random sequences of messages that must do what it says. The model knows which
+%% workers are connected and which calls are live, with the chunks and the credit of each; from these follows every event.
+-module(port_model_tests).
+-behaviour(proper_statem).
+
+-include_lib("proper/include/proper.hrl").
+-include_lib("eunit/include/eunit.hrl").
+
+-export([initial_state/0, command/1, precondition/2, next_state/3, postcondition/3]).
+-export([
+    connect/1, disconnect/1, echo/2, fails/2, hangs/2, stream/4, credit/2, cancel/1, ping/1, nonsense/1, many/2, hasty/4
+]).
+
+-define(LIMIT, 3000).
+
+-type id() :: binary().
+-record(stream, {worker :: id(), total :: pos_integer() | infinity, sent = 0 :: non_neg_integer()}).
+-record(unary, {worker :: id()}).
+-record(model, {workers = [] :: [id()], live = #{} :: #{term() => #stream{} | #unary{}}}).
+
+protocol_test_() ->
+    {setup, fun() -> port_by_hand:start_worker([]) end, fun port_by_hand:stop_worker/1, fun(Worker) ->
+        {timeout, 120, fun() -> ?assert(proper:quickcheck(prop_protocol(Worker), [{numtests, 60}, {to_file, user}])) end}
+    end}.
+
+prop_protocol(Worker) ->
+    ?FORALL(
+        Commands,
+        more_commands(8, commands(?MODULE)),
+        begin
+            P = port_by_hand:open(),
+            put(session, {P, Worker}),
+            put(model, initial_state()),
+            {History, Last, Result} = run_commands(?MODULE, Commands),
+            ?WHENFAIL(
+                io:format("~p~n~p~n~p~n", [lists:sublist(lists:reverse(History), 3), Last, Result]),
+                aggregate(command_names(Commands), Result =:= ok andalso ends_well(P, Last))
+            )
+        end
+    ).
+
+%% What still lives can be cancelled, and then nothing is left.
+ends_well(P, #model{live = Live}) ->
+    ok = lists:foreach(fun cancel/1, maps:keys(Live)),
+    #{calls := 0} = port_by_hand:stats(P),
+    ok =:= port_by_hand:close(P).
+
+%%% Generators
+
+tag() ->
+    oneof([1, 1.0, {a, <<"tag">>}, [tag], <<0:900/unit:8>>]).
+
+id() ->
+    oneof([<<"one">>, <<"two">>]).
+
+command(Model) ->
+    frequency([
+        {case length(Model#model.workers) of 2 -> 1; _ -> 10 end, {call, ?MODULE, connect, [id()]}},
+        {1, {call, ?MODULE, disconnect, [id()]}},
+        {4, {call, ?MODULE, echo, [tag(), id()]}},
+        {2, {call, ?MODULE, fails, [tag(), id()]}},
+        {3, {call, ?MODULE, hangs, [tag(), id()]}},
+        {6, {call, ?MODULE, stream, [tag(), id(), oneof([infinity, range(1, 40)]), range(1, 30)]}},
+        {6, {call, ?MODULE, credit, [tag(), range(1, 20)]}},
+        {4, {call, ?MODULE, cancel, [tag()]}},
+        {1, {call, ?MODULE, ping, [tag()]}},
+        {1, {call, ?MODULE, nonsense, [oneof([{teleport}, {ping}, hello, {cancel}, {credit, 1}])]}},
+        {1, {call, ?MODULE, many, [range(1, 100), id()]}},
+        {3, {call, ?MODULE, hasty, [tag(), id(), range(1, 40), range(1, 30)]}}
+    ]).
+
+initial_state() ->
+    #model{}.
+
+precondition(_Model, _Call) ->
+    true.
+
+next_state(Model, _Result, {call, ?MODULE, Name, Args}) ->
+    {_Messages, _Events, Next} = step(Model, list_to_tuple([Name | Args])),
+    Next.
+
+postcondition(_Model, _Call, Result) ->
+    Result =:= ok.
+
+%%% What is really done
+
+connect(Id) -> run({connect, Id}).
+disconnect(Id) -> run({disconnect, Id}).
+echo(Tag, Id) -> run({echo, Tag, Id}).
+fails(Tag, Id) -> run({fails, Tag, Id}).
+hangs(Tag, Id) -> run({hangs, Tag, Id}).
+stream(Tag, Id, Total, Credit) -> run({stream, Tag, Id, Total, Credit}).
+credit(Tag, N) -> run({credit, Tag, N}).
+cancel(Tag) -> run({cancel, Tag}).
+ping(Tag) -> run({ping, Tag}).
+nonsense(Message) -> run({nonsense, Message}).
+many(N, Id) -> run({many, N, Id}).
+hasty(Tag, Id, Total, Credit) -> run({hasty, Tag, Id, Total, Credit}).
+
+%% Sends the messages, sees the events come, each in its time, and no other one.
+run(Step) ->
+    {P, Worker} = get(session),
+    {Messages, Events, Next} = step(get(model), Step),
+    put(model, Next),
+    Targets = [target(Message, Worker) || Message <- Messages],
+    case [Message || Message <- Targets, not is_live_again(Message, Events)] of
+        [] -> [port_by_hand:send_frame(P, term_to_binary(Message)) || Message <- Targets];
+        [One] -> port_by_hand:send(P, One);
+        List -> port_by_hand:send(P, List)
+    end,
+    lists:foreach(fun(Event) -> see(P, Event) end, Events),
+    pong = port_by_hand:ping(P),
+    [] = port_by_hand:strays(P),
+    ok.
+
+target({connect, Tag, Id, target, Opts}, Worker) -> {connect, Tag, Id, port_by_hand:worker_target(Worker), Opts};
+target(Message, _Worker) -> Message.
+
+%% Messages that open no tag of their own must not be noted as such.
+is_live_again(_Message, Events) ->
+    lists:keymember(protocol_error, 1, Events).
+
+see(P, {ready, Id}) ->
+    Ready = fun(Event) -> element(1, Event) =:= worker andalso element(2, Event) =:= Id andalso element(3, Event) =:= ready end,
+    port_by_hand:await(P, Ready, ?LIMIT);
+see(P, {chunks, Tag, Numbers}) ->
+    Chunks = port_by_hand:chunks(P, Tag, length(Numbers), ?LIMIT),
+    Numbers = [binary_to_integer(N) || #{<<"n">> := N} <- Chunks];
+see(P, {ok, Tag, Result}) ->
+    {ok, Tag, Result, _} = port_by_hand:terminal(P, Tag, ?LIMIT);
+see(P, {done, Tag, Chunks}) ->
+    {done, Tag, #{chunks := Chunks}} = port_by_hand:terminal(P, Tag, ?LIMIT);
+see(P, {error, Tag, Wanted}) ->
+    {error, Tag, Error} = port_by_hand:terminal(P, Tag, ?LIMIT),
+    Wanted = maps:with(maps:keys(Wanted), Error);
+see(P, {protocol_error, Reason}) ->
+    Wrong = fun(Event) -> element(1, Event) =:= protocol_error end,
+    {protocol_error, #{reason := Reason}} = port_by_hand:await(P, Wrong, ?LIMIT);
+see(P, {race, Tag, Total, Credit}) ->
+    {Chunks, Terminal} = port_by_hand:collect(P, Tag, ?LIMIT),
+    Count = length(Chunks),
+    true = Count =< Credit,
+    ?assertEqual(lists:seq(0, Count - 1), [binary_to_integer(N) || #{<<"n">> := N} <- Chunks]),
+    case Terminal of
+        {done, Tag, #{chunks := Count}} -> Total = Count;
+        {error, Tag, #{code := cancelled, delivered := Count}} -> ok
+    end.
+
+%%% The model: what is sent, which events follow, what is true then
+
+step(#model{workers = Workers} = Model, {connect, Id}) ->
+    Connect = {connect, {connect, Id}, Id, target, #{}},
+    case lists:member(Id, Workers) of
+        true -> {[Connect], [{error, {connect, Id}, #{code => already_exists}}], Model};
+        false -> {[Connect], [{ok, {connect, Id}, #{}}, {ready, Id}], Model#model{workers = [Id | Workers]}}
+    end;
+step(#model{workers = Workers, live = Live} = Model, {disconnect, Id}) ->
+    Disconnect = {disconnect, {disconnect, Id}, Id, now},
+    case lists:member(Id, Workers) of
+        true ->
+            Lost = maps:filter(fun(_Tag, Call) -> worker(Call) =:= Id end, Live),
+            Events = [{error, Tag, #{code => unavailable, reason => worker_down}} || Tag <- maps:keys(Lost)],
+            Left = Model#model{workers = lists:delete(Id, Workers), live = maps:without(maps:keys(Lost), Live)},
+            {[Disconnect], Events ++ [{ok, {disconnect, Id}, #{}}], Left};
+        false ->
+            {[Disconnect], [{error, {disconnect, Id}, #{code => not_found}}], Model}
+    end;
+step(Model, {echo, Tag, Id}) ->
+    Args = #{<<"a">> => <<"b">>},
+    open(Model, Tag, Id, {execute, Tag, {worker, Id}, <<"echo">>, Args, #{}}, [{ok, Tag, Args}], none);
+step(Model, {fails, Tag, Id}) ->
+    Error = {error, Tag, #{code => not_found, origin => worker, sent => true}},
+    open(Model, Tag, Id, {execute, Tag, {worker, Id}, <<"status">>, #{<<"status">> => <<"5">>}, #{}}, [Error], none);
+step(Model, {hangs, Tag, Id}) ->
+    Message = {execute, Tag, {worker, Id}, <<"silent">>, #{}, #{timeout => infinity}},
+    open(Model, Tag, Id, Message, [], #unary{worker = Id});
+step(Model, {stream, Tag, Id, Total, Credit}) ->
+    {Events, Live} = flow(Tag, #stream{worker = Id, total = Total}, Credit),
+    open(Model, Tag, Id, stream_message(Tag, Id, Total, Credit), Events, Live);
+step(#model{live = Live} = Model, {credit, Tag, N}) ->
+    case Live of
+        #{Tag := #stream{} = Stream} ->
+            {Events, Next} = flow(Tag, Stream, N),
+            {[{credit, Tag, N}], Events, Model#model{live = keep(Tag, Next, Live)}};
+        #{} ->
+            {[{credit, Tag, N}], [], Model}
+    end;
+step(#model{live = Live} = Model, {cancel, Tag}) ->
+    Event =
+        case Live of
+            #{Tag := #stream{sent = Sent}} -> [{error, Tag, #{code => cancelled, delivered => Sent}}];
+            #{Tag := #unary{}} -> [{error, Tag, #{code => cancelled}}];
+            #{} -> []
+        end,
+    {[{cancel, Tag}], Event, Model#model{live = maps:remove(Tag, Live)}};
+step(#model{live = Live} = Model, {ping, Tag}) ->
+    case is_map_key(Tag, Live) of
+        true -> {[{ping, Tag}], [{protocol_error, duplicate_tag}], Model};
+        false -> {[{ping, Tag}], [{ok, Tag, pong}], Model}
+    end;
+step(Model, {nonsense, Message}) ->
+    {[Message], [{protocol_error, bad_message}], Model};
+step(#model{workers = Workers} = Model, {many, N, Id}) ->
+    Calls = [{execute, {many, I}, {worker, Id}, <<"echo">>, #{}, #{}} || I <- lists:seq(1, N)],
+    Events =
+        case lists:member(Id, Workers) of
+            true -> [{ok, {many, I}, #{}} || I <- lists:seq(1, N)];
+            false -> [{error, {many, I}, #{code => not_found, sent => false}} || I <- lists:seq(1, N)]
+        end,
+    {Calls, Events, Model};
+step(#model{live = Live} = Model, {hasty, Tag, Id, Total, Credit}) ->
+    case is_map_key(Tag, Live) of
+        true ->
+            step(Model, {cancel, Tag});
+        false ->
+            {[Message], Events, Next} = open(
+                Model, Tag, Id, stream_message(Tag, Id, Total, Credit), [{race, Tag, Total, Credit}], none
+            ),
+            {[Message, {cancel, Tag}], Events, Next}
+    end.
+
+stream_message(Tag, Id, Total, Credit) ->
+    Args = maps:from_list([{<<"count">>, integer_to_binary(Total)} || Total =/= infinity]),
+    {execute_stream, Tag, {worker, Id}, <<"count">>, Args, #{credit => Credit, timeout => infinity}}.
+
+%% A call: to a live tag it is a duplicate, to an unknown worker an error.
+open(#model{workers = Workers, live = Live} = Model, Tag, Id, Message, Events, Call) ->
+    case {is_map_key(Tag, Live), lists:member(Id, Workers)} of
+        {true, _} -> {[Message], [{protocol_error, duplicate_tag}], Model};
+        {false, false} -> {[Message], [{error, Tag, #{code => not_found, origin => mux, sent => false}}], Model};
+        {false, true} -> {[Message], Events, Model#model{live = keep(Tag, Call, Live)}}
+    end.
+
+keep(Tag, none, Live) -> maps:remove(Tag, Live);
+keep(Tag, Call, Live) -> Live#{Tag => Call}.
+
+worker(#stream{worker = Id}) -> Id;
+worker(#unary{worker = Id}) -> Id.
+
+%% A stream under credit brings exactly as many chunks; the end costs none.
+flow(Tag, #stream{total = Total, sent = Sent} = Stream, Credit) ->
+    Now =
+        case Total of
+            infinity -> Sent + Credit;
+            _ -> min(Total, Sent + Credit)
+        end,
+    Chunks = [{chunks, Tag, lists:seq(Sent, Now - 1)}],
+    case Now of
+        Total -> {Chunks ++ [{done, Tag, Total}], none};
+        _ -> {Chunks, Stream#stream{sent = Now}}
+    end.
