@@ -20,7 +20,7 @@ program: ## build the port program and put the Python library beside it, in priv
 demo: setup ## two Python workers, streams, a stopped consumer, a killed worker: half a minute
 	@mix do compile, run examples/demo/demo.exs
 
-test: setup program test-c test-erlang test-elixir test-python ## all tests
+test: setup program test-c test-erlang test-elixir test-python test-legacy ## all tests
 	@echo "make test: all passed"
 
 test-c:
@@ -34,6 +34,9 @@ test-elixir:
 
 test-python:
 	@$(MAKE) -s -C python test
+
+test-legacy: program
+	@cd test/legacy && $(SNAKEMUX_PYTHON) -m pytest -p no:cacheprovider
 
 check: setup program ## linters, dialyzer, layers, headers, budgets
 	scripts/check
@@ -50,10 +53,14 @@ fuzz: setup ## fuzz all parsers of foreign bytes; SECONDS=n for each (60)
 bench: setup program ## calls/s and latency beside a bare gRPC C core client
 	@$(MAKE) -s -C bench bench
 
+bench-legacy: setup program ## the same Python handlers behind the old pipes and behind snakemux, as ratios
+	@mix do compile, run --no-start bench/legacy/bench.exs bench/legacy/results.json
+	@$(SNAKEMUX_PYTHON) bench/legacy/plot.py bench/legacy/results.json bench/legacy/legacy.svg
+
 clean: ## remove what was built
 	rm -rf _build priv
 
 quickstart: setup ## the code of the README
 	@mix do compile, run --no-start examples/quickstart/quickstart.exs
 
-.PHONY: all help setup program quickstart demo test test-c test-erlang test-elixir test-python check check-headers asan fuzz bench clean
+.PHONY: all help setup program quickstart demo test test-c test-erlang test-elixir test-python test-legacy check check-headers asan fuzz bench bench-legacy clean

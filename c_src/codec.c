@@ -102,6 +102,58 @@ bool smx_codec_decode_pairs(enum smx_codec codec, struct smx_pairs pairs, enum s
     return read;
 }
 
+/* Appends one value. What a first-generation worker wrote that is no JSON is text or bytes. */
+static bool transcode_value(enum smx_codec from, const struct smx_pair *pair, const struct smx_codec_writer *to,
+                            struct smx_buffer *out, struct smx_error *why)
+{
+    char fault[SMX_CODEC_FAULT_SIZE] = "JSON has no bytes";
+    struct smx_buffer term = {0};
+    struct smx_build build = {.out = &term};
+    struct smx_values values = {0};
+    enum smx_codec strict = from == SMX_CODEC_LENIENT ? SMX_CODEC_JSON : from;
+    smx_build_map(&build);
+    smx_build_key(&build);
+    smx_build_binary(&build, pair->key);
+    bool good = read_value(strict, pair->value, &build, fault);
+    if (good) {
+        smx_build_end(&build);
+        good = smx_codec_encode(to, smx_buffer_span(&term), &values, why);
+        smx_buffer_append_span(out, smx_buffer_span(&values.bytes));
+    } else if (from == SMX_CODEC_LENIENT) {
+        bool text = smx_utf8_valid(pair->value, true);
+        good = text || to->has_bytes;
+        if (good)
+            to->put(out, &(struct smx_value){text ? SMX_VALUE_STRING : SMX_VALUE_BYTES, .span = pair->value});
+    }
+    if (!good)
+        smx_error_set(why, SMX_INVALID_ARGUMENT, "encode", "the value \"%.*s\" can't be carried by another codec: %s",
+                      pair->key.len < 100 ? (int)pair->key.len : 100, (const char *)pair->key.data, fault);
+    smx_values_fini(&values);
+    smx_build_fini(&build);
+    smx_buffer_fini(&term);
+    return good;
+}
+
+bool smx_codec_transcode(enum smx_codec from, struct smx_pairs pairs, enum smx_codec to, struct smx_values *values,
+                         struct smx_error *why)
+{
+    const struct smx_codec_writer *writer = to == SMX_CODEC_JSON ? &smx_codec_json_writer : &smx_codec_msgpack_writer;
+    values->items = smx_alloc(pairs.count * sizeof(*values->items));
+    for (; values->count < pairs.count; values->count++) {
+        struct smx_pair *pair = &values->items[values->count];
+        size_t start = values->bytes.len;
+        if (!transcode_value(from, &pairs.items[values->count], writer, &values->bytes, why))
+            return false;
+        *pair = (struct smx_pair){pairs.items[values->count].key, {NULL, values->bytes.len - start}};
+    }
+    const uint8_t *at = values->bytes.data;
+    for (size_t i = 0; i < values->count; i++) { /* now that it moves no more */
+        values->items[i].value.data = at;
+        at += values->items[i].value.len;
+    }
+    return true;
+}
+
 /* One pair of an error's map; `term` at `*at` is its key. */
 static void read_error_pair(struct smx_span term, size_t *at, struct smx_error *error, size_t *details)
 {

@@ -30,6 +30,13 @@ bool smx_codec_decode_pairs(enum smx_codec codec, struct smx_pairs pairs, enum s
                             struct smx_error *why);
 
 /*
+ * Values of one codec (JSON, MSGPACK or LENIENT) as values of another (JSON or MSGPACK), within what terms can say:
+ * docs/ PROTOCOL.md, "Values". False with `why` set: invalid_argument, reason `encode`. `values` borrows the keys.
+ */
+bool smx_codec_transcode(enum smx_codec from, struct smx_pairs pairs, enum smx_codec to, struct smx_values *values,
+                         struct smx_error *why);
+
+/*
  * Reads the trailing metadata snakemux-error-bin: a MessagePack map of code (a name or a number), message, and more
  * (type, traceback, details), which become `error->details`, a map with binary keys. Sets code, message and details of
  * `error` (a fresh one). False when it can't be read; then `error` is untouched.

@@ -33,7 +33,7 @@ uint8_t *smx_frame_reader_space(struct smx_frame_reader *reader, size_t *len)
     if (buffer->len == 0 && buffer->cap > KEPT_SIZE)
         smx_buffer_fini(buffer);
     size_t wanted = LEAST_SPACE;
-    if (buffer->len >= LENGTH_SIZE) {
+    if (buffer->len >= LENGTH_SIZE && reader->skip == 0 && reader->tail == 0) {
         size_t whole = LENGTH_SIZE + length_at(buffer->data);
         if (whole <= LENGTH_SIZE + reader->max_frame && whole > buffer->len + wanted)
             wanted = whole - buffer->len;
@@ -55,7 +55,13 @@ enum smx_frame_kind smx_frame_reader_next(struct smx_frame_reader *reader, struc
     reader->skip -= skipped;
     reader->at += skipped;
     left -= skipped;
-    if (left < LENGTH_SIZE)
+    if (reader->tail > 0 && reader->skip == 0 && left >= reader->tail) {
+        *frame = (struct smx_span){reader->buffer.data + reader->at, reader->tail};
+        reader->at += reader->tail;
+        reader->tail = 0;
+        return SMX_FRAME_TAIL;
+    }
+    if (left < LENGTH_SIZE || reader->tail > 0)
         return SMX_FRAME_NONE;
     const uint8_t *start = reader->buffer.data + reader->at;
     size_t len = length_at(start);
@@ -66,6 +72,8 @@ enum smx_frame_kind smx_frame_reader_next(struct smx_frame_reader *reader, struc
     *frame = (struct smx_span){start + LENGTH_SIZE, needed};
     reader->at += LENGTH_SIZE + needed;
     reader->skip = len - needed;
+    reader->tail = reader->skip < reader->tail_size ? reader->skip : reader->tail_size;
+    reader->skip -= reader->tail;
     return oversized ? SMX_FRAME_HEAD : SMX_FRAME_WHOLE;
 }
 

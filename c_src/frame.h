@@ -8,6 +8,7 @@ enum smx_frame_kind {
     SMX_FRAME_NONE, /* feed more */
     SMX_FRAME_WHOLE,
     SMX_FRAME_HEAD, /* of a frame over max_frame: its first bytes, at least 4 KiB of them; the rest is discarded */
+    SMX_FRAME_TAIL, /* and its last `tail_size` bytes, where a front wants to see them */
 };
 
 struct smx_frame_reader {
@@ -15,6 +16,8 @@ struct smx_frame_reader {
     size_t at;   /* the first byte not yet cut */
     size_t skip; /* bytes of an oversized frame still to discard */
     size_t max_frame;
+    size_t tail_size; /* 0: of an oversized frame only the head is shown */
+    size_t tail;      /* bytes of the tail that follow once `skip` are gone */
 };
 
 void smx_frame_reader_init(struct smx_frame_reader *reader, size_t max_frame);

@@ -186,3 +186,26 @@ void smx_front_ei_frame(struct smx_front_ei *front, struct smx_span frame, bool 
     else
         take_frame(front, frame, 1);
 }
+
+/* ---- As the loop sees it ---- */
+
+static void on_start(void *self, const struct smx_stage *stage)
+{
+    smx_front_ei_init(self, stage->handler, stage->out);
+}
+
+static void on_frame(void *self, struct smx_span frame, enum smx_frame_kind kind, size_t max_frame)
+{
+    smx_front_ei_frame(self, frame, kind == SMX_FRAME_HEAD, max_frame);
+}
+
+static void on_flush(void *self)
+{
+    smx_front_ei_flush(self);
+}
+
+struct smx_front smx_front_ei(struct smx_front_ei *front)
+{
+    return (struct smx_front){
+        .self = front, .start = on_start, .frame = on_frame, .emit = smx_front_ei_emit, .flush = on_flush};
+}

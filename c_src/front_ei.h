@@ -2,7 +2,7 @@
 #ifndef SMX_FRONT_EI_H
 #define SMX_FRONT_EI_H
 
-#include "protocol.h"
+#include "front.h"
 
 struct smx_front_ei {
     struct smx_handler handler;
@@ -19,5 +19,7 @@ void smx_front_ei_frame(struct smx_front_ei *front, struct smx_span frame, bool 
 bool smx_front_ei_emit(void *front, const struct smx_event *event, struct smx_error *why);
 /* Seals the open batch: call before out is written. */
 void smx_front_ei_flush(struct smx_front_ei *front);
+/* What the loop calls. Borrows `front`, which need not be initialised. */
+struct smx_front smx_front_ei(struct smx_front_ei *front);
 
 #endif

@@ -41,8 +41,8 @@ enum {
 
 /* The process that the owner has started: stdin, output, and the watch over inner. */
 struct outer {
-    pid_t parent;
-    int control; /* to inner: the grace of a stop as int64_t; its end tells of our death */
+    pid_t parent; /* 0: the owners are all that hold the other end of stdin, whoever has started us */
+    int control;  /* to inner: the grace of a stop as int64_t; its end tells of our death */
     int signals;
     int input; /* stdin; -1 after its end */
     bool owner_gone;
@@ -76,7 +76,7 @@ static void outer_read_signals(struct outer *outer)
     struct signalfd_siginfo info;
     while (read(outer->signals, &info, sizeof(info)) == sizeof(info)) {
         if (info.ssi_signo == SIGUSR1) { /* comes for the end of the thread that started us as well */
-            if (getppid() != outer->parent)
+            if (outer->parent > 0 && getppid() != outer->parent)
                 outer_lose_owner(outer);
         } else if (info.ssi_signo != SIGCHLD) {
             outer_stop(outer, SMX_SIGNAL_GRACE_MS);
@@ -201,6 +201,8 @@ static bool outer_start(struct outer *outer, char **command)
     fcntl(control[1], F_SETFL, O_NONBLOCK);
     outer->control = control[1];
     outer->descendants.first = child;
+    if (outer->parent == 0)
+        return true;
     /* The second belt: something the owner has started may have inherited the other end of our stdin. */
     prctl(PR_SET_PDEATHSIG, SIGUSR1);
     if (getppid() != outer->parent)
@@ -210,13 +212,23 @@ static bool outer_start(struct outer *outer, char **command)
 
 static int usage(FILE *to, int code)
 {
-    fputs("usage: snakemux exec [--] COMMAND [ARGUMENT…]\n"
+    fputs("usage: snakemux exec [--orphan] [--] COMMAND [ARGUMENT…]\n"
           "Runs a command that dies, with all its descendants, when stdin ends or our parent does.\n"
           "A line `stop MILLISECONDS` on stdin: SIGTERM, and SIGKILL when they have passed.\n"
+          "--orphan: in the background; it dies when the last process that holds the other end of stdin does.\n"
           "Exit code: the command's; 128 + N: signal N ended it; 127: not found; 126: not executable; 125: our own "
           "failure.\n",
           to);
     return code;
+}
+
+/* For a life that several processes hold: the one that starts us goes on at once, and its end is none of ours. */
+static void leave_parent(void)
+{
+    pid_t child = fork();
+    if (child != 0)
+        _exit(child > 0 ? 0 : SMX_EXIT_FAILED);
+    setsid();
 }
 
 int smx_guardian_main(int argc, char **argv)
@@ -226,9 +238,14 @@ int smx_guardian_main(int argc, char **argv)
     char **command = argv + 1;
     if (argc > 1 && strcmp(*command, "--help") == 0)
         return usage(stdout, 0);
-    if (argc > 1 && strcmp(*command, "--") == 0)
+    if (argc > 1 && strcmp(*command, "--orphan") == 0) {
+        leave_parent();
+        outer.parent = 0;
         command++;
-    else if (argc > 1 && **command == '-')
+    }
+    if (*command && strcmp(*command, "--") == 0)
+        command++;
+    else if (*command && **command == '-')
         return usage(stderr, SMX_EXIT_FAILED);
     if (!*command)
         return usage(stderr, SMX_EXIT_FAILED);

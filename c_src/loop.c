@@ -1,42 +1,28 @@
 /* Owns stdio and the completion queue; knows nothing of what the frames say. */
 #include "loop.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <grpc/grpc.h>
 #include <grpc/support/time.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "bridge.h"
 #include "completion.h"
-#include "frame.h"
-#include "front_ei.h"
+#include "duplex.h"
 #include "waker.h"
 
 enum {
-    FLUSH_MS = 200,           /* after the owner left: for the last cancellations and events */
-    TURN_COMPLETIONS = 256,   /* taken in one turn before stdio is looked at again */
-    TURN_READ = 4 << 20,      /* bytes of stdin in one turn */
-    TURN_OUTPUT = 1 << 20,    /* bytes for stdout made in one turn, at most one event more */
-    COMPACT_OUTPUT = 1 << 20, /* written bytes kept in front of the waiting ones */
-    KEEP_OUTPUT = 4 << 20,    /* a larger buffer is given back when it is empty */
+    FLUSH_MS = 200,         /* after the owner left: for the last cancellations and events */
+    TURN_COMPLETIONS = 256, /* taken in one turn before stdio is looked at again */
+    TURN_OUTPUT = 1 << 20,  /* bytes for stdout made in one turn, at most one event more */
 };
 
 struct loop {
     grpc_completion_queue *queue;
     struct smx_waker *waker;
     struct smx_completion wake;
-    struct smx_frame_reader reader;
-    struct smx_buffer output;
-    size_t written; /* bytes of output that are out already */
-    bool blocked;   /* the waker tells when stdout can be written again */
-    struct smx_front_ei front;
+    struct smx_duplex stdio;
+    const struct smx_front *front;
     struct smx_bridge bridge;
-    int in;
-    int out;
     bool stopping;
-    bool deaf; /* nobody reads stdout any more */
     int64_t stop_at_ms;
 };
 
@@ -46,67 +32,22 @@ static void stop(struct loop *loop)
         return;
     loop->stopping = true;
     loop->stop_at_ms = smx_now_ms() + FLUSH_MS;
+    if (loop->front->stop)
+        loop->front->stop(loop->front->self);
     smx_bridge_stop(&loop->bridge);
 }
 
-static void read_frames(struct loop *loop)
+static void take_frame(void *owner, struct smx_span frame, enum smx_frame_kind kind)
 {
-    struct smx_span frame;
-    enum smx_frame_kind kind;
-    while ((kind = smx_frame_reader_next(&loop->reader, &frame)) != SMX_FRAME_NONE)
-        smx_front_ei_frame(&loop->front, frame, kind == SMX_FRAME_HEAD, loop->reader.max_frame);
-}
-
-static void read_input(struct loop *loop)
-{
-    for (size_t total = 0; total < TURN_READ && !loop->stopping;) {
-        size_t space;
-        uint8_t *at = smx_frame_reader_space(&loop->reader, &space);
-        ssize_t len = read(loop->in, at, space);
-        if (len < 0 && errno == EINTR)
-            continue;
-        if (len < 0 && errno == EAGAIN)
-            break;
-        if (len <= 0) {
-            stop(loop);
-            return;
-        }
-        smx_frame_reader_fed(&loop->reader, (size_t)len);
-        read_frames(loop);
-        total += (size_t)len;
-        if ((size_t)len < space)
-            break; /* most likely all there is; if not, the waker says so at once */
-    }
-    smx_waker_want_read(loop->waker);
+    struct loop *loop = owner;
+    loop->front->frame(loop->front->self, frame, kind, loop->stdio.reader.max_frame);
 }
 
 static void write_output(struct loop *loop)
 {
-    smx_front_ei_flush(&loop->front);
-    while (!loop->blocked && loop->written < loop->output.len) {
-        if (loop->deaf) {
-            loop->written = loop->output.len;
-            break;
-        }
-        ssize_t len = write(loop->out, loop->output.data + loop->written, loop->output.len - loop->written);
-        if (len >= 0) {
-            loop->written += (size_t)len;
-        } else if (errno == EAGAIN) {
-            loop->blocked = true;
-            smx_waker_want_write(loop->waker);
-        } else if (errno != EINTR) {
-            loop->deaf = true;
-            stop(loop);
-        }
-    }
-    if (loop->written == loop->output.len) {
-        loop->output.len = loop->written = 0;
-        if (loop->output.cap > KEEP_OUTPUT)
-            smx_buffer_fini(&loop->output);
-    } else if (loop->written > COMPACT_OUTPUT && loop->written > loop->output.len / 2) {
-        smx_buffer_drop(&loop->output, loop->written);
-        loop->written = 0;
-    }
+    loop->front->flush(loop->front->self);
+    if (!smx_duplex_write(&loop->stdio))
+        stop(loop);
 }
 
 static void on_wake(void *owner, bool ok)
@@ -115,11 +56,13 @@ static void on_wake(void *owner, bool ok)
     (void)ok;
     int what = smx_waker_take(loop->waker);
     if (what & SMX_WAKE_WRITABLE)
-        loop->blocked = false;
+        loop->stdio.blocked = false;
     if (what & SMX_WAKE_STOP)
         stop(loop);
-    if (what & SMX_WAKE_READABLE)
-        read_input(loop);
+    if ((what & SMX_WAKE_HANGUP) && !loop->stopping)
+        loop->front->hangup(loop->front->self);
+    if ((what & SMX_WAKE_READABLE) && !loop->stopping && !smx_duplex_read(&loop->stdio, take_frame, loop))
+        stop(loop);
 }
 
 static gpr_timespec next_deadline(const struct loop *loop)
@@ -147,20 +90,20 @@ static bool take_completion(struct loop *loop, gpr_timespec deadline)
 static void turn(struct loop *loop)
 {
     gpr_timespec now = gpr_inf_past(GPR_CLOCK_MONOTONIC);
-    size_t full = loop->output.len + TURN_OUTPUT;
+    size_t full = loop->stdio.output.len + TURN_OUTPUT;
     if (take_completion(loop, next_deadline(loop)))
-        for (int i = 1; i < TURN_COMPLETIONS && loop->output.len < full && take_completion(loop, now); i++)
+        for (int i = 1; i < TURN_COMPLETIONS && loop->stdio.output.len < full && take_completion(loop, now); i++)
             continue;
     smx_timers_run(&loop->bridge.timers, smx_now_ms());
     write_output(loop);
-    smx_bridge_turn(&loop->bridge, loop->output.len - loop->written);
+    smx_bridge_turn(&loop->bridge, smx_duplex_waiting(&loop->stdio));
 }
 
 static bool is_over(const struct loop *loop)
 {
     if (!loop->stopping)
         return false;
-    bool flushed = loop->written == loop->output.len;
+    bool flushed = smx_duplex_waiting(&loop->stdio) == 0;
     return (flushed && smx_bridge_is_idle(&loop->bridge)) || smx_now_ms() >= loop->stop_at_ms;
 }
 
@@ -169,8 +112,7 @@ static void fini(struct loop *loop)
 {
     bool idle = smx_bridge_is_idle(&loop->bridge);
     smx_waker_free(loop->waker);
-    smx_frame_reader_fini(&loop->reader);
-    smx_buffer_fini(&loop->output);
+    smx_duplex_fini(&loop->stdio);
     if (!idle)
         return;
     smx_bridge_fini(&loop->bridge);
@@ -182,27 +124,24 @@ static void fini(struct loop *loop)
     grpc_shutdown();
 }
 
-static void set_nonblocking(int fd)
+int smx_loop_run(const struct smx_limits *limits, const struct smx_front *front, int in, int out)
 {
-    int flags = fcntl(fd, F_GETFL);
-    if (flags >= 0)
-        fcntl(fd, F_SETFL, flags | O_NONBLOCK);
-}
-
-int smx_loop_run(const struct smx_limits *limits, int in, int out)
-{
-    struct loop loop = {.in = in, .out = out};
+    struct loop loop = {.front = front};
     loop.wake = (struct smx_completion){on_wake, &loop};
-    set_nonblocking(in);
-    set_nonblocking(out);
+    smx_duplex_init(&loop.stdio, in, out, limits->max_frame);
+    loop.stdio.reader.tail_size = front->tail_size;
+    smx_waker_block_signals();
     grpc_init();
     loop.queue = grpc_completion_queue_create_for_next(NULL);
-    smx_frame_reader_init(&loop.reader, limits->max_frame);
-    smx_front_ei_init(&loop.front, (struct smx_handler){smx_bridge_handle, smx_bridge_is_live, &loop.bridge},
-                      &loop.output);
     smx_bridge_init(&loop.bridge, limits, loop.queue, grpc_version_string(),
-                    (struct smx_sink){smx_front_ei_emit, &loop.front});
-    loop.waker = smx_waker_new(loop.queue, in, out, &loop.wake);
+                    (struct smx_sink){front->emit, front->self});
+    loop.waker = loop.stdio.waker = smx_waker_new(loop.queue, in, out, &loop.wake);
+    front->start(front->self, &(struct smx_stage){
+                                  .handler = {smx_bridge_handle, smx_bridge_is_live, &loop.bridge},
+                                  .out = &loop.stdio.output,
+                                  .timers = &loop.bridge.timers,
+                                  .waker = loop.waker,
+                              });
     smx_bridge_hello(&loop.bridge);
     write_output(&loop);
     while (!is_over(&loop))

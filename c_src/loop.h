@@ -2,12 +2,12 @@
 #ifndef SMX_LOOP_H
 #define SMX_LOOP_H
 
-#include "protocol.h"
+#include "front.h"
 
 /*
- * Serves the port protocol on `in` and `out` until the owner closes `in` (or SIGTERM comes); returns the exit code.
+ * Lets `front` serve the owner on `in` and `out` until the owner closes `in` (or SIGTERM comes); returns the exit code.
  * Both descriptors become non-blocking.
  */
-int smx_loop_run(const struct smx_limits *limits, int in, int out);
+int smx_loop_run(const struct smx_limits *limits, const struct smx_front *front, int in, int out);
 
 #endif

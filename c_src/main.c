@@ -2,19 +2,23 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "front_ei.h"
 #include "guardian.h"
+#include "legacy.h"
 #include "loop.h"
+#include "wrap.h"
 
 static const char usage_text[] =
     "usage: snakemux [port] [OPTION...]     speak Erlang terms on stdio, for Port.open\n"
     "       snakemux exec -- CMD [ARG...]   run CMD so that it and all its descendants end with their owner\n"
+    "       snakemux legacy [OPTION...] ... serve a pool of stdin/stdout workers from a gRPC worker (legacy --help)\n"
+    "       snakemux wrap [OPTION...] -- CMD    make a stdin/stdout worker a gRPC worker (wrap --help)\n"
     "       snakemux --version | --help\n"
     "\n"
     "Options of port; sizes take KiB, MiB, GiB:\n"
@@ -28,17 +32,9 @@ static const char usage_text[] =
 
 static size_t parse_size(const char *name, const char *text)
 {
-    static const struct {
-        const char *suffix;
-        size_t factor;
-    } units[] = {{"", 1}, {"KiB", 1024}, {"MiB", 1048576}, {"GiB", 1073741824}};
-    char *end;
-    errno = 0;
-    unsigned long long number = strtoull(text, &end, 10);
-    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
-        if (end != text && text[0] != '-' && errno == 0 && strcmp(end, units[i].suffix) == 0 && number > 0 &&
-            number <= SIZE_MAX / 2 / units[i].factor)
-            return (size_t)number * units[i].factor;
+    size_t size;
+    if (smx_size_parse(text, &size))
+        return size;
     fprintf(stderr, "snakemux: %s %s: a number above 0 is wanted, perhaps with KiB, MiB or GiB\n", name, text);
     exit(2);
 }
@@ -84,29 +80,49 @@ static struct smx_limits parse_limits(int argc, char **argv)
     return limits;
 }
 
-static int run_port(int argc, char **argv)
+/* Frames only on stdout: whatever else prints, a library's stray line even, goes to stderr. */
+static int take_stdout(void)
 {
-    /* Frames only on stdout: whatever else prints, a library's stray line even, goes to stderr. */
     int out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
     if (out < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0) {
         fprintf(stderr, "snakemux: stdout: %s\n", strerror(errno));
-        return 2;
+        exit(2);
     }
+    signal(SIGPIPE, SIG_IGN);
+    return out;
+}
+
+static int run_port(int argc, char **argv)
+{
+    int out = take_stdout();
     struct smx_limits limits = parse_limits(argc, argv);
     if (isatty(STDIN_FILENO)) {
         fprintf(stderr, "snakemux speaks Erlang terms on stdio: it is opened by Port.open, not by hand.\n%s",
                 usage_text);
         return 2;
     }
-    signal(SIGPIPE, SIG_IGN);
-    return smx_loop_run(&limits, STDIN_FILENO, out);
+    struct smx_front_ei ei;
+    struct smx_front front = smx_front_ei(&ei);
+    return smx_loop_run(&limits, &front, STDIN_FILENO, out);
+}
+
+static bool is_named(const char *path, const char *name)
+{
+    const char *slash = strrchr(path, '/');
+    return strcmp(slash ? slash + 1 : path, name) == 0;
 }
 
 int main(int argc, char **argv)
 {
+    if (argc > 0 && is_named(argv[0], "snakemux_legacy"))
+        return smx_legacy_main(argc, argv, take_stdout());
     const char *what = argc > 1 ? argv[1] : "port";
     if (strcmp(what, "exec") == 0)
         return smx_guardian_main(argc - 1, argv + 1);
+    if (strcmp(what, "legacy") == 0)
+        return smx_legacy_main(argc - 1, argv + 1, take_stdout());
+    if (strcmp(what, "wrap") == 0)
+        return smx_wrap_main(argc - 1, argv + 1);
     if (strcmp(what, "kill") == 0 && argc == 3) {
         /* For the one who owns a port program that no longer answers, where there is no kill(1). */
         long pid = strtol(argv[2], NULL, 10);

@@ -64,17 +64,34 @@ static void keep(struct smx_span *span, uint8_t **to)
     *to += span->len;
 }
 
+static size_t size_of(const struct smx_pairs *pairs)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < pairs->count; i++)
+        size += pairs->items[i].key.len + pairs->items[i].value.len;
+    return size;
+}
+
+static void keep_pairs(struct smx_pairs *pairs, struct smx_pair *items, uint8_t **to)
+{
+    for (size_t i = 0; i < pairs->count; i++) {
+        items[i] = pairs->items[i];
+        keep(&items[i].key, to);
+        keep(&items[i].value, to);
+    }
+    pairs->items = items;
+}
+
 struct smx_command *smx_command_keep(const struct smx_command *command)
 {
-    const struct smx_pairs *metadata = &command->call.metadata;
-    size_t pairs = metadata->count * sizeof(struct smx_pair);
+    const struct smx_pairs *metadata = &command->call.metadata, *values = &command->values;
+    size_t pairs = (metadata->count + values->count) * sizeof(struct smx_pair);
     size_t bytes = command->tag.len + command->worker.len + command->session.len + command->name.len +
                    command->args.len + command->call.request_id.len;
-    for (size_t i = 0; i < metadata->count; i++)
-        bytes += metadata->items[i].key.len + metadata->items[i].value.len;
+    bytes += size_of(metadata) + size_of(values);
     struct smx_command *kept = smx_realloc(NULL, sizeof(*kept) + pairs + bytes);
     struct smx_pair *items = (struct smx_pair *)(kept + 1);
-    uint8_t *to = (uint8_t *)(items + metadata->count);
+    uint8_t *to = (uint8_t *)(items + metadata->count + values->count);
     *kept = *command;
     keep(&kept->tag, &to);
     keep(&kept->worker, &to);
@@ -82,11 +99,7 @@ struct smx_command *smx_command_keep(const struct smx_command *command)
     keep(&kept->name, &to);
     keep(&kept->args, &to);
     keep(&kept->call.request_id, &to);
-    for (size_t i = 0; i < metadata->count; i++) {
-        items[i] = metadata->items[i];
-        keep(&items[i].key, &to);
-        keep(&items[i].value, &to);
-    }
-    kept->call.metadata.items = items;
+    keep_pairs(&kept->call.metadata, items, &to);
+    keep_pairs(&kept->values, items + metadata->count, &to);
     return kept;
 }

@@ -260,12 +260,14 @@ static enum smx_method method_of(const struct smx_request *request)
 }
 
 /* Which codec carries the arguments to this worker, and how its answers are read. */
-static bool choose_codec(struct smx_request *request, enum smx_codec *writing)
+static bool choose_codec(struct smx_request *request, bool transcodes, enum smx_codec *writing)
 {
     const struct smx_conn *conn = request->conn;
     enum smx_codec codec = request->options.codec;
     bool announced = codec == SMX_CODEC_MSGPACK ? conn->has_msgpack : conn->has_json || !conn->announces_codecs;
-    if ((codec == SMX_CODEC_JSON || codec == SMX_CODEC_MSGPACK) && !announced)
+    if (transcodes && !announced)
+        codec = SMX_CODEC_TERMS;
+    else if ((codec == SMX_CODEC_JSON || codec == SMX_CODEC_MSGPACK) && !announced)
         return smx_error_set(&request->fault, SMX_INVALID_ARGUMENT, "encode",
                              "worker %.*s doesn't announce the codec %s: use codec => terms, or another worker",
                              (int)conn->id.len, (const char *)conn->id.data,
@@ -277,6 +279,23 @@ static bool choose_codec(struct smx_request *request, enum smx_codec *writing)
     return true;
 }
 
+/* The values of a command by the worker's codec; `values` owns what had to be made. */
+static bool encode(struct smx_request *request, const struct smx_command *command, enum smx_codec writing,
+                   struct smx_values *values, struct smx_pairs *pairs)
+{
+    bool good = true;
+    if (command->has_values && writing == command->call.codec) {
+        *pairs = command->values;
+        return true;
+    }
+    if (command->has_values)
+        good = smx_codec_transcode(command->call.codec, command->values, writing, values, &request->fault);
+    else if (command->args.len > 0)
+        good = smx_codec_encode_args(writing, command->args, values, &request->fault);
+    *pairs = (struct smx_pairs){values->items, values->count};
+    return good;
+}
+
 static struct grpc_byte_buffer *pack(struct smx_request *request, const struct smx_command *command,
                                      enum smx_codec writing, int64_t timeout_ms)
 {
@@ -284,11 +303,12 @@ static struct grpc_byte_buffer *pack(struct smx_request *request, const struct s
     struct smx_values values = {0};
     struct grpc_byte_buffer *buffer = NULL;
     size_t len = 0;
-    if (command->args.len == 0 || smx_codec_encode_args(writing, command->args, &values, &request->fault)) {
+    struct smx_pairs args;
+    if (encode(request, command, writing, &values, &args)) {
         struct smx_message message = {
             .session = request->session,
             .command = request->name,
-            .args = {values.items, values.count},
+            .args = args,
             .timeout_ms = (int32_t)timeout_ms,
             .request_id = request->request_id,
         };
@@ -346,7 +366,7 @@ void smx_request_start(struct smx_request *request, struct smx_conn *conn, const
     }
     enum smx_codec writing = SMX_CODEC_RAW;
     struct grpc_byte_buffer *buffer = NULL;
-    if (choose_codec(request, &writing))
+    if (choose_codec(request, command->has_values, &writing))
         buffer = pack(request, command, writing, timeout_ms);
     if (request->fault.code == SMX_OK) {
         start_call(request, command, writing, buffer, timeout_ms);

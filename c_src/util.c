@@ -1,6 +1,7 @@
 /* Owns nothing; knows the C library only. */
 #include "util.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -149,6 +150,25 @@ void smx_buffer_drop(struct smx_buffer *buffer, size_t len)
 struct smx_span smx_buffer_span(const struct smx_buffer *buffer)
 {
     return (struct smx_span){buffer->data, buffer->len};
+}
+
+bool smx_size_parse(const char *text, size_t *size)
+{
+    static const struct {
+        const char *suffix;
+        size_t factor;
+    } units[] = {{"", 1}, {"KiB", 1024}, {"MiB", 1048576}, {"GiB", 1073741824}};
+    char *end;
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        if (end == text || text[0] == '-' || errno != 0 || strcmp(end, units[i].suffix) != 0 || number == 0 ||
+            number > SIZE_MAX / 2 / units[i].factor)
+            continue;
+        *size = (size_t)number * units[i].factor;
+        return true;
+    }
+    return false;
 }
 
 int64_t smx_now_us(void)

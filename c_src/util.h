@@ -43,6 +43,9 @@ void smx_buffer_drop(struct smx_buffer *buffer, size_t len);
 /* Borrowed from the buffer, until it changes. */
 struct smx_span smx_buffer_span(const struct smx_buffer *buffer);
 
+/* "64MiB" -> bytes: a number above 0, perhaps with KiB, MiB or GiB. False for anything else. */
+bool smx_size_parse(const char *text, size_t *size);
+
 /* Microseconds of the monotonic clock, and milliseconds of it. */
 int64_t smx_now_us(void);
 int64_t smx_now_ms(void);

@@ -74,14 +74,20 @@ static void *run(void *argument)
     }
 }
 
-struct smx_waker *smx_waker_new(struct grpc_completion_queue *queue, int in, int out, struct smx_completion *completion)
+sigset_t smx_waker_block_signals(void)
 {
-    struct smx_waker *waker = smx_alloc(sizeof(*waker));
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    return signals;
+}
+
+struct smx_waker *smx_waker_new(struct grpc_completion_queue *queue, int in, int out, struct smx_completion *completion)
+{
+    struct smx_waker *waker = smx_alloc(sizeof(*waker));
+    sigset_t signals = smx_waker_block_signals();
     waker->completion = completion;
     waker->in = in;
     waker->out = out;
@@ -130,4 +136,9 @@ void smx_waker_want_read(struct smx_waker *waker)
 void smx_waker_want_write(struct smx_waker *waker)
 {
     watch(waker, EPOLL_CTL_MOD, waker->out, EPOLLOUT | EPOLLONESHOT, SMX_WAKE_WRITABLE);
+}
+
+void smx_waker_watch_end(struct smx_waker *waker, int pipe)
+{
+    watch(waker, EPOLL_CTL_ADD, pipe, EPOLLONESHOT, SMX_WAKE_HANGUP); /* its error comes without being asked for */
 }

@@ -27,8 +27,11 @@ defmodule Snakemux do
       `$SNAKEMUX_PYTHON`, `$VIRTUAL_ENV`, `python3`), `:threads`, `:args`, and the options of `:exec`
     * `{:exec, argv, options}` - any command that serves gRPC where it is told: `{port}`, `{address}`, `{index}` and
       `{id}` in `argv` and `:env` are filled in. `:count` (then ids are `id-0`, `id-1`, …), `:env` (a map),
-      `:env_inherit` (`:all`, `:none` or a list of names), `:cd`, `:on_stuck` (`:restart` or `:ignore`),
+      `:env_inherit` (`:all`, `:none` or a list of names), `:cd`, `:port` (what fills `{port}`; else a free one), `:on_stuck` (`:restart` or `:ignore`),
       `:kill_unresponsive`, and the options of `:attach`
+    * `{:legacy, options}` - a stdin/stdout worker of an old pool, behind `snakemux wrap`: one call at a time, no streams.
+      `:adapter` (the module of the old adapter) or `:argv` (its command), `:protocol` (`:auto`, `:json` or `:msgpack`),
+      and the options of `:exec`
     * `{:attach, target, options}` - a server that runs already, at `ipv4:…`, `ipv6:…`, `dns:…`, `unix:…` or
       `unix-abstract:…`. `:id`, `:ready_timeout` (milliseconds), `:weight`, `:max_concurrent` (calls at once),
       `:commands` (`:all` or a list), `:codec`, `:keepalive`, `:health_interval`, `:unresponsive_after`,
@@ -86,6 +89,7 @@ defmodule Snakemux do
   @type worker_spec ::
           {:python, keyword() | map()}
           | {:exec, argv :: [String.t()], keyword() | map()}
+          | {:legacy, keyword() | map()}
           | {:attach, target :: String.t(), keyword() | map()}
 
   @doc """

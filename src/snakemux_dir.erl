@@ -6,11 +6,11 @@
 %% @doc A place for the next process of a worker: the target to connect to, what fills {port}, {address}, {id} and
 %% {index}, and the directory to delete when it has ended. A port is only for those that know nothing but port numbers.
 -spec place(snakemux_spec:worker()) -> {binary(), #{string() => string()}, file:filename() | undefined}.
-place(#{argv := Argv, id := Id, index := Index}) ->
+place(#{argv := Argv, id := Id, index := Index} = Worker) ->
     Common = #{"{id}" => unicode:characters_to_list(Id), "{index}" => integer_to_list(Index)},
     case lists:any(fun(A) -> string:find(A, "{port}") =/= nomatch end, Argv) of
         true ->
-            Number = integer_to_list(free_port()),
+            Number = integer_to_list(case Worker of #{port := Port} -> Port; #{} -> free_port() end),
             Address = "127.0.0.1:" ++ Number,
             {list_to_binary("ipv4:" ++ Address), Common#{"{port}" => Number, "{address}" => Address}, undefined};
         false ->

@@ -1,14 +1,16 @@
-%% What a worker is, as the user writes it: {python, Opts}, {exec, Argv, Opts}, {attach, Target, Opts}. Checked here,
+%% What a worker is, as the user writes it: {python, Opts}, {exec, Argv, Opts}, {legacy, Opts}, {attach, Target, Opts}. Checked here,
 %% and turned into what snakemux_worker starts.
 -module(snakemux_spec).
 
 -export([workers/2, argv/2, env/2]).
+-export([interpreter/1, path/1]).
 
 -export_type([worker/0, spec/0]).
 
 -type spec() ::
     {python, map() | proplists:proplist()}
     | {exec, [string() | binary()], map() | proplists:proplist()}
+    | {legacy, map() | proplists:proplist()}
     | {attach, string() | binary(), map() | proplists:proplist()}
     | {exec, [string() | binary()]}
     | {attach, string() | binary()}.
@@ -16,8 +18,9 @@
 -type worker() :: #{
     id := snakemux_proto:worker_id(),
     index := non_neg_integer(),
-    kind := python | exec | attach,
+    kind := python | exec | legacy | attach,
     argv => [string()],
+    port => inet:port_number(),
     target => binary(),
     path => [string()],
     env => [{string(), string()}],
@@ -60,6 +63,9 @@ expand({exec, Argv, Options0}, _) ->
     lists:any(fun(A) -> has(A, "{port}") orelse has(A, "{address}") end, Texts) orelse
         snakemux_options:fail(exec, Argv, "a command with {port} or {address} in it, where the worker is to listen"),
     counted(exec, Options, (process(Options))#{argv => Texts});
+expand({legacy, Options0}, MaxMessage) ->
+    Options = options(legacy, Options0, legacy_rules()),
+    counted(legacy, Options, (process(Options))#{argv => legacy_argv(Options, MaxMessage)});
 expand({attach, Target}, MaxMessage) ->
     expand({attach, Target, #{}}, MaxMessage);
 expand({attach, Target0, Options0}, _) ->
@@ -70,18 +76,37 @@ expand({attach, Target0, Options0}, _) ->
     warn_if_open(Target, Options),
     [(common(attach, Options))#{id => id(attach, Options), index => 0, target => Target}];
 expand(Other, _) ->
-    snakemux_options:fail(workers, Other, "{python, Opts}, {exec, Argv, Opts} or {attach, Target, Opts}").
+    snakemux_options:fail(workers, Other, "{python, Opts}, {exec, Argv, Opts}, {legacy, Opts} or {attach, Target, Opts}").
+
+%% A stdin/stdout worker of the old kind, behind `snakemux wrap'. The guardian runs it, so its own program is at hand.
+legacy_argv(Options, MaxMessage) ->
+    ["/proc/self/exe", "wrap", "--address", "{address}"] ++
+        ["--protocol=" ++ atom_to_list(P) || #{protocol := P} <- [Options]] ++
+        ["--stuck-grace=" ++ integer_to_list(Ms) || #{stuck_grace := Ms} <- [Options]] ++
+        ["--max-message=" ++ integer_to_list(MaxMessage) || MaxMessage =/= undefined] ++
+        ["--" | [text(A) || A <- old_argv(Options)]].
+
+old_argv(#{argv := Argv}) -> Argv;
+old_argv(#{adapter := Adapter}) ->
+    Loaded = code:ensure_loaded(Adapter) =:= {module, Adapter} andalso erlang:function_exported(Adapter, script_args, 0),
+    Loaded orelse snakemux_options:fail(adapter, Adapter, "a module with executable_path/0, script_path/0 and script_args/0"),
+    [Adapter:executable_path(), Adapter:script_path() | Adapter:script_args()];
+old_argv(_) ->
+    snakemux_options:fail(legacy, missing, "the module of its adapter (adapter), or its command (argv)").
 
 python(Options, MaxMessage) ->
     is_map_key(module, Options) orelse snakemux_options:fail(module, missing, "the module of the worker, or Module:Name"),
     Argv =
-        [interpreter(Options), "-u", "-m", "snakemux", text(maps:get(module, Options)), "--address", "{address}"] ++
+        [interpreter(Options), "-u", "-m", "snakemux", text(maps:get(module, Options))] ++
+        case Options of #{port := _} -> ["--port", "{port}"]; #{} -> ["--address", "{address}"] end ++
         ["--threads=" ++ integer_to_list(N) || #{threads := N} <- [Options]] ++
         [lists:concat(["--stuck-grace=", Ms / 1000]) || #{stuck_grace := Ms} <- [Options]] ++
         ["--max-message=" ++ integer_to_list(MaxMessage) || MaxMessage =/= undefined] ++
         [text(A) || A <- maps:get(args, Options, [])],
     counted(python, Options, (process(Options))#{argv => Argv, path => path(maps:get(path, Options, []))}).
 
+%% @doc The Python that runs workers: the option, $SNAKEMUX_PYTHON, the one of $VIRTUAL_ENV, python3.
+-spec interpreter(map()) -> string().
 interpreter(#{python := Python}) -> text(Python);
 interpreter(_) ->
     case {os:getenv("SNAKEMUX_PYTHON"), os:getenv("VIRTUAL_ENV")} of
@@ -90,6 +115,8 @@ interpreter(_) ->
         _ -> "python3"
     end.
 
+%% @doc Directories with Python modules, absolute: a directory, {priv, App, Dir}, or a list of these.
+-spec path(term()) -> [string()].
 path([]) -> [];
 path({priv, App, Dir} = Path) ->
     case code:priv_dir(App) of
@@ -139,10 +166,7 @@ process(Options) ->
         env => [{text(Name), text(Value)} || {Name, Value} <- Env],
         env_inherit => maps:get(env_inherit, Options, all)
     },
-    case Options of
-        #{cd := Dir} -> Worker#{cd => text(Dir)};
-        #{} -> Worker
-    end.
+    maps:merge(Worker, maps:map(fun(port, N) -> N; (cd, Dir) -> text(Dir) end, maps:with([port, cd], Options))).
 
 options(Kind, Options0, Rules) ->
     Options = snakemux_options:to_map(Kind, Options0),
@@ -159,9 +183,17 @@ python_rules() ->
         args => {fun(V) -> is_list(V) andalso lists:all(fun is_text/1, V) end, "a list of texts for the command line"}
     }.
 
+legacy_rules() ->
+    (process_rules())#{
+        adapter => {fun(V) -> is_atom(V) end, "a module"},
+        argv => {fun(V) -> is_list(V) andalso V =/= [] andalso lists:all(fun is_text/1, V) end, "a list of texts"},
+        protocol => {fun(V) -> lists:member(V, [auto, json, msgpack]) end, "auto, json or msgpack"}
+    }.
+
 process_rules() ->
     (common_rules())#{
         count => positive_rule(),
+        port => {fun(V) -> is_integer(V) andalso V > 0 andalso V < 65536 end, "1..65535"},
         start_concurrency => positive_rule(),
         env => {fun is_env/1, "a map of texts, by name"},
         env_inherit => {

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from .version import __version__
 
 DESCRIPTION = "Serves the commands of a worker over gRPC until SIGTERM."
 MEBIBYTE = 1024 * 1024
+MAX_MESSAGE = "SNAKEMUX_MAX_MESSAGE"  # how whoever starts a worker tells it the limit of its callers
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Options:
     address: str = "127.0.0.1:0"
     threads: int = 8
     max_concurrent: int = 100
-    max_message: int = 64 * MEBIBYTE
+    max_message: int = field(default_factory=lambda: _size(os.environ.get(MAX_MESSAGE, "64MiB")))
     stuck_grace: float = 10.0
     stop_grace: float = 10.0
     traceback: bool = True

@@ -41,6 +41,45 @@ static size_t feed(struct smx_frame_reader *reader, const struct smx_buffer *in,
     return count;
 }
 
+static void the_tail_of_an_oversized_frame_comes_where_it_is_wanted(void **state)
+{
+    (void)state;
+    static const size_t pieces[] = {1, 7, 4096, 65536, SIZE_MAX};
+    struct smx_buffer in = {0};
+    put_frame(&in, 1, MAX_FRAME + 10);
+    memcpy(in.data + in.len - 4, "tail", 4);
+    put_frame(&in, 2, 3);
+    for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
+        enum smx_frame_kind kinds[4] = {0};
+        size_t count = 0, at = 0;
+        struct smx_frame_reader reader;
+        smx_frame_reader_init(&reader, MAX_FRAME);
+        reader.tail_size = 16;
+        while (at < in.len) {
+            size_t space;
+            struct smx_span frame;
+            uint8_t *to = smx_frame_reader_space(&reader, &space);
+            size_t len = in.len - at < pieces[i] ? in.len - at : pieces[i];
+            len = len < space ? len : space;
+            memcpy(to, in.data + at, len);
+            smx_frame_reader_fed(&reader, len);
+            at += len;
+            while ((kinds[count] = smx_frame_reader_next(&reader, &frame)) != SMX_FRAME_NONE) {
+                if (kinds[count++] == SMX_FRAME_TAIL) {
+                    assert_int_equal(frame.len, 16);
+                    assert_memory_equal(frame.data + 12, "tail", 4);
+                }
+            }
+        }
+        assert_int_equal(count, 3);
+        assert_int_equal(kinds[0], SMX_FRAME_HEAD);
+        assert_int_equal(kinds[1], SMX_FRAME_TAIL);
+        assert_int_equal(kinds[2], SMX_FRAME_WHOLE);
+        smx_frame_reader_fini(&reader);
+    }
+    smx_buffer_fini(&in);
+}
+
 static void frames_come_out_whole(void **state)
 {
     (void)state;
@@ -124,6 +163,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_come_out_whole),
+        cmocka_unit_test(the_tail_of_an_oversized_frame_comes_where_it_is_wanted),
         cmocka_unit_test(a_hundred_thousand_frames_in_one_write),
         cmocka_unit_test(an_oversized_frame_is_never_held),
         cmocka_unit_test(a_large_frame_gets_its_room_at_once),
