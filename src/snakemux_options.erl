@@ -1,7 +1,7 @@
 %% What options there are and what they may be: of an instance and of a call. Workers: snakemux_spec.
 -module(snakemux_options).
 
--export([instance/1, call/1, credit/1, await/1, restart/1, to_map/2, check/3, fail/3, format_error/2, priv_dir/0]).
+-export([instance/1, call/1, credit/1, await/1, restart/1, to_map/2, check/3, is_text/1, fail/3, format_error/2, priv_dir/0]).
 
 -export_type([instance/0, rule/0]).
 
@@ -89,7 +89,7 @@ instance_rules() ->
     Positive = {fun is_positive/1, "an integer from 1 on"},
     #{
         name => {fun(V) -> is_atom(V) andalso V =/= undefined andalso V =/= nil end, "an atom"},
-        workers => {fun is_list/1, "a list of workers"},
+        workers => {fun(V) -> length(V) >= 0 end, "a list of workers"},
         program => {fun is_text/1, "a path"},
         drain_timeout => from_zero_rule(),
         max_frame => Positive,
@@ -126,14 +126,21 @@ one_of(Values) ->
 
 is_positive(V) -> is_integer(V) andalso V > 0 andalso V =< 2147483647.
 
-is_text(V) -> is_binary(V) orelse (is_list(V) andalso V =/= [] andalso io_lib:printable_unicode_list(V)).
+%% @doc Text for the operating system: not empty, and without NUL, where it would end.
+-spec is_text(term()) -> boolean().
+is_text(V) when is_binary(V) ->
+    case unicode:characters_to_list(V) of
+        [_ | _] = Text -> not lists:member(0, Text);
+        _ -> false
+    end;
+is_text(V) -> V =/= [] andalso io_lib:printable_unicode_list(V).
 
-%% @doc Options as a map; anything that is neither a map nor a proplist is badarg.
+%% @doc Options as a map; anything that is neither a map nor a proplist is badarg. Of two entries the first counts.
 -spec to_map(atom(), map() | proplists:proplist()) -> map().
 to_map(_, Options) when is_map(Options) -> Options;
 to_map(What, Options) ->
     try
-        maps:from_list(proplists:unfold(Options))
+        maps:from_list(lists:reverse(proplists:unfold(Options)))
     catch
         error:_ -> fail(What, Options, "options as a map or a list of {Key, Value}")
     end.
@@ -144,7 +151,7 @@ check(What, Options, Rules) ->
     maps:foreach(
         fun(Key, Value) ->
             case Rules of
-                #{Key := {Is, Allowed}} -> Is(Value) orelse fail(Key, Value, Allowed);
+                #{Key := {Is, Allowed}} -> allows(Is, Value) orelse fail(Key, Value, Allowed);
                 #{} ->
                     Known = lists:join(", ", [atom_to_list(K) || K <- lists:sort(maps:keys(Rules))]),
                     fail(Key, Value, io_lib:format("no option of ~s: there are ~s", [What, Known]))
@@ -152,6 +159,10 @@ check(What, Options, Rules) ->
         end,
         Options
     ).
+
+%% A rule may trip over what it does not expect: an improper list, say.
+allows(Is, Value) ->
+    try Is(Value) catch error:_ -> false end.
 
 %% @doc Raises badarg; the text names the option, its value and what is allowed.
 -spec fail(term(), term(), iodata()) -> no_return().

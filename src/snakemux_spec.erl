@@ -57,8 +57,7 @@ expand({exec, Argv}, MaxMessage) ->
     expand({exec, Argv, #{}}, MaxMessage);
 expand({exec, Argv, Options0}, _) ->
     Options = options(exec, Options0, process_rules()),
-    is_list(Argv) andalso Argv =/= [] andalso lists:all(fun is_text/1, Argv) orelse
-        snakemux_options:fail(exec, Argv, "a list of texts: the program and its arguments"),
+    snakemux_options:check(exec, #{exec => Argv}, #{exec => command_rule()}),
     Texts = [text(A) || A <- Argv],
     lists:any(fun(A) -> has(A, "{port}") orelse has(A, "{address}") end, Texts) orelse
         snakemux_options:fail(exec, Argv, "a command with {port} or {address} in it, where the worker is to listen"),
@@ -186,7 +185,7 @@ python_rules() ->
 legacy_rules() ->
     (process_rules())#{
         adapter => {fun(V) -> is_atom(V) end, "a module"},
-        argv => {fun(V) -> is_list(V) andalso V =/= [] andalso lists:all(fun is_text/1, V) end, "a list of texts"},
+        argv => command_rule(),
         protocol => {fun(V) -> lists:member(V, [auto, json, msgpack]) end, "auto, json or msgpack"}
     }.
 
@@ -195,7 +194,7 @@ process_rules() ->
         count => positive_rule(),
         port => {fun(V) -> is_integer(V) andalso V > 0 andalso V < 65536 end, "1..65535"},
         start_concurrency => positive_rule(),
-        env => {fun is_env/1, "a map of texts, by name"},
+        env => {fun is_env/1, "a map of texts, by name; no name has a = in it"},
         env_inherit => {
             fun(V) -> V =:= all orelse V =:= none orelse (is_list(V) andalso lists:all(fun is_text/1, V)) end,
             "all, none or a list of names"
@@ -225,6 +224,9 @@ common_rules() ->
         authority => text_rule()
     }.
 
+command_rule() ->
+    {fun(V) -> V =/= [] andalso lists:all(fun is_text/1, V) end, "a list of texts: the program and its arguments"}.
+
 text_rule() -> {fun is_text/1, "text"}.
 
 positive_rule() -> {fun(V) -> is_integer(V) andalso V > 0 andalso V =< 2147483647 end, "an integer from 1 on"}.
@@ -237,12 +239,10 @@ is_path(Path) -> is_text(Path) orelse (is_list(Path) andalso lists:all(fun is_pa
 
 is_env(Env) when is_map(Env) -> is_env(maps:to_list(Env));
 is_env(Env) ->
-    is_list(Env) andalso lists:all(fun({N, V}) -> is_text(N) andalso (is_text(V) orelse V =:= "" orelse V =:= <<>>);
+    is_list(Env) andalso lists:all(fun({N, V}) -> is_text(N) andalso not has(N, "=") andalso (is_text(V) orelse V =:= "" orelse V =:= <<>>);
                                       (_) -> false end, Env).
 
-is_text(V) when is_binary(V) -> V =/= <<>>;
-is_text([C | _] = V) when is_integer(C) -> io_lib:printable_unicode_list(V);
-is_text(_) -> false.
+is_text(V) -> snakemux_options:is_text(V).
 
 text(V) -> unicode:characters_to_list(V).
 

@@ -11,6 +11,8 @@ instance_test() ->
 call_test() ->
     ?assertEqual(#{}, snakemux_options:call([])),
     ?assertEqual(#{timeout => infinity, wait_for_ready => true}, snakemux_options:call([{timeout, infinity}, wait_for_ready])),
+    %% As with proplists:get_value/2.
+    ?assertEqual(#{timeout => 1}, snakemux_options:call([{timeout, 1}, {timeout, 2}])),
     All = #{
         timeout => 1, credit => infinity, codec => json, null => nil, metadata => #{}, wait_for_ready => false,
         on_session_lost => move, request_id => <<"r">>, compression => gzip, session => <<"s">>, worker => <<"w">>
@@ -19,13 +21,14 @@ call_test() ->
 
 wrong_call_test_() ->
     [?_assertError(badarg, snakemux_options:call(Options)) || Options <- [
-        1, [1], [{timeout}], #{timeout => 0}, #{timeout => 1 bsl 31}, #{credit => 0}, #{codec => yaml}, #{session => ""},
+        1, [1], [{timeout}], [{timeout, 1} | x], #{timeout => 0}, #{timeout => 1 bsl 31}, #{credit => 0}, #{codec => yaml}, #{session => ""},
         #{worker => "text"}, #{request_id => <<>>}, #{timeuot => 1}, #{metadata => 1}, #{compression => true}
     ]].
 
 wrong_instance_test_() ->
     [?_assertError(badarg, snakemux_options:instance(Options)) || Options <- [
-        #{}, #{name => "m"}, #{name => nil}, #{name => m, workers => 1}, #{name => m, drain_timeout => -1}, #{name => m, program => ""}
+        #{}, #{name => "m"}, #{name => nil}, #{name => m, workers => 1}, #{name => m, drain_timeout => -1}, #{name => m, program => ""},
+        #{name => m, program => <<255>>}, #{name => m, workers => [{attach, "unix:/x"} | y]}
     ]].
 
 others_test() ->

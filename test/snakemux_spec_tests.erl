@@ -67,5 +67,10 @@ wrong_test_() ->
         {python, #{module => "m", count => 0}}, {python, #{module => "m", env => [1]}}, {python, #{module => "m", path => 1}},
         {python, #{module => "m", env_inherit => some}}, {python, #{module => "m", stuck_grace => 0}},
         {exec, []}, {exec, "text"}, {exec, ["no place to listen"]}, {exec, ["{port}"], #{threads => 1}},
-        {attach, ""}, {attach, "http://x"}, {attach, "unix:/x", #{cd => "/"}}, {attach, "unix:/x", #{keepalive => 0}}
+        {attach, ""}, {attach, "http://x"}, {attach, "unix:/x", #{cd => "/"}}, {attach, "unix:/x", #{keepalive => 0}},
+        %% No text, or text that the operating system would cut.
+        {python, #{module => <<255>>}}, {python, #{module => <<"a", 0, "b">>}}, {exec, [<<"a", 0>>, "{port}"]},
+        {attach, "unix:/x", #{id => <<255>>}}, {python, #{module => "m", env => #{"A=B" => "c"}}},
+        %% Lists that are none.
+        {exec, ["{port}" | x]}, {attach, "unix:/x", #{commands => ["a" | b]}}, {python, #{module => "m", args => ["a" | b]}}
     ]].
