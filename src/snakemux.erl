@@ -187,7 +187,7 @@ start(Mux, Credit, Session, Make) ->
                 _ = snakemux_table:watch(Table, self()) andalso snakemux_mux:watch(Table, self()),
                 snakemux_mux:send(Port, Message) orelse lost(Table, Ref, Message)
             catch
-                error:badarg -> refuse(Ref, Message, snakemux_table:find(Mux)) % the table is gone: it stopped just now
+                error:badarg -> is_told(Ref) orelse refuse(Ref, Message, {error, ended()}) % the table is gone
             end;
         Error ->
             refuse(Ref, Message, Error)
@@ -198,6 +198,12 @@ start(Mux, Credit, Session, Make) ->
 lost(Table, Ref, Message) ->
     Error = snakemux_proto:error(unavailable, port_down, "the port program is down"),
     snakemux_table:take_call(Table, Ref) =:= none orelse refuse(Ref, Message, {error, Error}).
+
+%% The mux told it before the table went.
+is_told(Ref) ->
+    receive {snakemux, Ref, _} = Told -> self() ! Told, true after 0 -> false end.
+
+ended() -> snakemux_proto:error(unavailable, stopping, "the instance ended just now").
 
 refuse(Ref, Message, {error, Error}) ->
     self() ! {snakemux, Ref, {error, named(Error, Message)}},
@@ -259,9 +265,13 @@ cancel({Mux, _, _} = Ref) ->
 abandon({Mux, _, _} = Ref) ->
     case snakemux_table:find(Mux) of
         {ok, Table} ->
-            _ = snakemux_table:take_call(Table, Ref) =:= none orelse cancel(Ref),
-            %% What the mux was sending just now has arrived when it answers.
-            snakemux_mux:sync(Table);
+            try
+                _ = snakemux_table:take_call(Table, Ref) =:= none orelse cancel(Ref),
+                %% What the mux was sending just now has arrived when it answers.
+                snakemux_mux:sync(Table)
+            catch
+                error:badarg -> ok % the instance ended just now, and the mux before it
+            end;
         {error, _} ->
             ok
     end,
@@ -273,7 +283,7 @@ flush(Ref) ->
 %% @doc Ends a session: its worker frees what it kept, the next call of it starts anew.
 -spec end_session(mux(), snakemux_proto:session()) -> ok | error().
 end_session(Mux, Session) ->
-    _ = [snakemux_table:unpin(Table, Session) || {ok, Table} <- [snakemux_table:find(Mux)]],
+    _ = [catch snakemux_table:unpin(Table, Session) || {ok, Table} <- [snakemux_table:find(Mux)]],
     case request(Mux, fun(Ref) -> {end_session, Ref, Session} end) of
         {ok, _} -> ok;
         Error -> Error

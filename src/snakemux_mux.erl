@@ -15,7 +15,7 @@
 -define(MAX_BACKOFF, 5000).
 %% A port program that lived for so long is replaced without delay when it ends.
 -define(STABLE, 5000).
-%% How long the calls that were cancelled when the instance stops may take to say so.
+%% How long the calls that were cancelled when the instance stops may take to say so, and the port program to a last ping.
 -define(LAST_WORDS, 500).
 
 -record(state, {
@@ -151,7 +151,7 @@ terminate(Reason, #state{options = #{drain_timeout := Drain}} = State) when Reas
     snakemux_table:stop(Table),
     Drained = drain(State#state{stopping = true}, now_ms() + Drain),
     Cancels = [{cancel, {Name, Pid, Ref}} || {Pid, Ref} <- snakemux_table:calls(Table, all)],
-    over("the instance is stopping", drain(push(Cancels, Drained), now_ms() + ?LAST_WORDS));
+    over("the instance is stopping", await_pong(drain(push(Cancels, Drained), now_ms() + ?LAST_WORDS)));
 terminate(_, State) ->
     over("the process that owned the port program ended", State).
 
@@ -164,6 +164,19 @@ drain(#state{table = Table, ready = Ready} = State, Until) ->
     case Ready =/= undefined andalso Left > 0 andalso snakemux_table:has_calls(Table) of
         true -> receive Message -> drain(handle(Message, State), Until) after Left -> State end;
         false -> State
+    end.
+
+%% One that is stopped or stuck would not see that its stdin has ended, and stay: it is killed.
+await_pong(#state{ready = undefined} = State) -> State;
+await_pong(State) -> await_pong(push([{ping, {mux, last}}], State#state{silent = 1}), now_ms() + ?LAST_WORDS).
+
+await_pong(#state{silent = Silent, port = Port} = State, _) when Silent =:= 0; Port =:= undefined -> State;
+await_pong(#state{os_pid = Pid, table = Table} = State, Until) ->
+    receive
+        Message -> await_pong(handle(Message, State), Until)
+    after max(0, Until - now_ms()) ->
+        kill(Pid, Table),
+        State
     end.
 
 %% ---- The port program ----
@@ -194,6 +207,8 @@ exit_text(127, #state{options = #{program := Program}}) ->
                   [Program]);
 exit_text(Status, #state{options = #{program := Program}}) when Status > 128 ->
     io_lib:format("~ts was ended by signal ~b", [Program, Status - 128]);
+exit_text(Status, #state{ready = undefined, options = #{program := Program}}) ->
+    io_lib:format("~ts ended with status ~b before it said hello: run it with --version to see why", [Program, Status]);
 exit_text(Status, #state{options = #{program := Program}}) ->
     io_lib:format("~ts ended with status ~b", [Program, Status]).
 

@@ -122,15 +122,18 @@ count_chunk(Table, Ref) ->
         error:badarg -> over
     end.
 
-%% @doc False when the call is over.
+%% @doc False when the call is over, or the whole instance.
 -spec add_credit(table(), ref(), pos_integer() | infinity) -> boolean().
-add_credit(Table, Ref, infinity) -> ets:update_element(Table, key(Ref), {2, ?INFINITE});
 add_credit(Table, Ref, N) ->
-    case ets:lookup(Table, key(Ref)) of
-        [{_, Left, _}] when Left < 0 -> true;
-        [_] ->
-            try ets:update_counter(Table, key(Ref), {2, N}) of _ -> true catch error:badarg -> false end;
-        [] -> false
+    Key = key(Ref),
+    try
+        case ets:lookup_element(Table, Key, 2) of
+            Left when Left < 0 -> true;
+            _ when N =:= infinity -> ets:update_element(Table, Key, {2, ?INFINITE});
+            _ -> is_integer(ets:update_counter(Table, Key, {2, N}))
+        end
+    catch
+        error:badarg -> false
     end.
 
 key({_, Pid, Ref}) -> {call, Pid, Ref}.

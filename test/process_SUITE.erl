@@ -17,10 +17,10 @@ all() ->
         port_killed, port_killed_again_and_again, port_stopped, port_stopped_while_idle, pins_after_errors,
         mux_killed, supervisor_killed, worker_process_killed,
         worker_killed, worker_killed_in_stream, worker_stopped, foreign_worker_stopped, kill_unresponsive,
-        program_missing, program_not_executable, program_lacks_library, program_of_other_version, program_says_nothing,
+        program_missing, program_not_executable, program_lacks_library, program_fails, program_of_other_version, program_says_nothing,
         program_says_nonsense,
         stuck_threads, gil_held, stuck_is_ignored,
-        stop_drains, stop_cancels, stop_kills,
+        stop_drains, stop_cancels, stop_kills, stop_with_port_stopped,
         prints_megabytes, closes_output, caller_dies_before_it_writes
     ].
 
@@ -293,6 +293,9 @@ program_not_executable(Config) ->
 program_lacks_library(Config) ->
     unstartable(script(Config, "lacks_library", "#!/bin/sh\nexit 127\n"), ["shared library", "ldd"]).
 
+program_fails(Config) ->
+    unstartable(script(Config, "fails", "#!/bin/sh\nexit 3\n"), ["status 3", "--version"]).
+
 program_of_other_version(Config) ->
     Hello = term_to_binary({hello, 2, #{version => <<"9.0.0">>}}),
     Frame = filename:join(proplists:get_value(priv_dir, Config), "hello"),
@@ -420,6 +423,14 @@ stop_kills(_) ->
     Ms = stop(mux_deaf),
     ?assert(Ms < 7000),
     all_gone(Pids, 0).
+
+%% A port program that is stopped does not see the end of its stdin.
+stop_with_port_stopped(_) ->
+    Mux = start([]),
+    Port = port_pid(Mux),
+    signal("STOP", Port),
+    ?assert(stop(Mux) < 2000),
+    all_gone([Port], 500).
 
 exe(Pid) ->
     case file:read_file("/proc/" ++ integer_to_list(Pid) ++ "/cmdline") of

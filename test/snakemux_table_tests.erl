@@ -62,7 +62,11 @@ credit_test() ->
     {ok, undefined} = snakemux_table:take_call(Table, Ref),
     over = snakemux_table:count_chunk(Table, Ref),
     false = snakemux_table:add_credit(Table, Ref, 1),
-    false = snakemux_table:add_credit(Table, Ref, infinity).
+    false = snakemux_table:add_credit(Table, Ref, infinity),
+    %% Nor is the end of the instance an error.
+    snakemux_table:add_call(Table, Ref, 1, undefined),
+    ets:delete(Table),
+    false = snakemux_table:add_credit(Table, Ref, 1).
 
 workers_test() ->
     Table = table(),
