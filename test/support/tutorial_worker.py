@@ -17,7 +17,9 @@ snakepit_pb2, snakepit_pb2_grpc = grpc.protos_and_services("snakepit.proto")
 
 
 def encode(values):
-    return {key: value.encode() if isinstance(value, str) else json.dumps(value).encode() for key, value in values.items()}
+    return {
+        key: value.encode() if isinstance(value, str) else json.dumps(value).encode() for key, value in values.items()
+    }
 
 
 def decode(values):
