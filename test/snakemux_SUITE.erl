@@ -11,7 +11,7 @@ all() ->
     [
         {group, shared},
         queue, weights, commands, wrong_options, instance_down, add_and_remove, restart, rolling_restart_under_load,
-        start_concurrency, tutorial_spawned, tutorial_attached, attached_far_away, no_grpcio, crash_loop, listens_late,
+        start_concurrency, tutorial_spawned, tutorial_attached, targets, attached_far_away, no_grpcio, crash_loop, listens_late,
         never_ready, refused_target, ids_and_indexes, environment, session_lost, session_move, callers_that_die
     ].
 
@@ -457,6 +457,42 @@ tutorial_works(Mux) ->
     {error, #{code := unknown, origin := worker, message := <<"unknown command: nothing">>}} = snakemux:execute(Mux, <<"nothing">>),
     {ok, [2, 1, 0]} = snakemux:stream_fold(Mux, <<"ping_stream">>, #{count => 3, interval => 0},
                                            fun(#{<<"index">> := I}, Acc) -> {cont, [I | Acc]} end, []).
+
+%% Every kind of target: a worker that listens there answers.
+targets(_) ->
+    Abstract = "unix-abstract:snakemux-" ++ os:getpid(),
+    [
+        begin
+            {Port, Ready} = serve(Address),
+            Mux = start([{attach, Target(Ready)}]),
+            {ok, #{<<"pid">> := _}} = snakemux:execute(Mux, <<"whoami">>),
+            stop(Mux),
+            port_close(Port)
+        end
+     || {Address, Target} <- [
+            {"127.0.0.1:0", fun("PORT=" ++ N) -> "ipv4:127.0.0.1:" ++ N end},
+            {"127.0.0.1:0", fun("PORT=" ++ N) -> "dns:localhost:" ++ N end},
+            {"[::1]:0", fun("PORT=" ++ N) -> "ipv6:[::1]:" ++ N end},
+            {Abstract, fun(_) -> Abstract end}
+        ]
+    ].
+
+%% A worker at an address of one's own, and what it said when it was ready.
+serve(Address) ->
+    {python, #{python := Python, path := Path}} = python(),
+    Library = filename:join([snakemux_test_tools:root(), "priv", "python"]),
+    Port = open_port({spawn_executable, snakemux_test_tools:program()}, [
+        {args, ["exec", "--", Python, "-u", "-m", "snakemux", "mux_worker", "--address", Address]},
+        {line, 4096}, exit_status, stderr_to_stdout, {env, [{"PYTHONPATH", Path ++ ":" ++ Library}]}
+    ]),
+    {Port, await_line(Port)}.
+
+await_line(Port) ->
+    receive
+        {Port, {data, {eol, "GRPC_SERVER_READY_ON_" ++ Ready}}} -> Ready;
+        {Port, {data, _}} -> await_line(Port)
+    after 20000 -> ct:fail("the worker is not ready")
+    end.
 
 %% Nobody there: the call fails when that is known, and says so.
 attached_far_away(_) ->
