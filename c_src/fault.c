@@ -29,8 +29,6 @@ static const struct {
     const char *reason;
     bool unsent; /* it provably never reached a handler */
 } library_words[] = {
-    {"CANCELLED", "cancelled", false},
-    {"Cancelled", "cancelled", false},
     {"Received message larger than max", "too_large", false},
     {"Buffers full", "too_large", false}, /* more on its way than the quota of the channel */
     {"Sent message larger than max", "too_large", true},
@@ -59,6 +57,16 @@ static const struct {
     {"Channel Destroyed", "worker_down", false},
 };
 
+/*
+ * A server that is being stopped says so to calls that have just come in: no handler of ours, and no caller, cancelled
+ * anything, for a call that we cancel has its fault before. To the caller it is a worker that went away.
+ */
+static bool is_turned_away(const struct smx_outcome *outcome)
+{
+    return outcome->status == SMX_CANCELLED &&
+           (smx_span_is(outcome->message, "CANCELLED") || smx_span_is(outcome->message, "Cancelled"));
+}
+
 static void name_speaker(struct smx_error *fault, const struct smx_outcome *outcome)
 {
     fault->origin = SMX_ORIGIN_WORKER;
@@ -66,6 +74,12 @@ static void name_speaker(struct smx_error *fault, const struct smx_outcome *outc
     if (outcome->status == SMX_DEADLINE_EXCEEDED && outcome->overdue) {
         fault->origin = SMX_ORIGIN_TRANSPORT;
         fault->reason = "deadline";
+        return;
+    }
+    if (is_turned_away(outcome)) {
+        fault->code = SMX_UNAVAILABLE;
+        fault->origin = SMX_ORIGIN_TRANSPORT;
+        fault->reason = "worker_down";
         return;
     }
     for (size_t i = 0; i < sizeof(library_words) / sizeof(library_words[0]); i++) {
@@ -91,6 +105,8 @@ void smx_fault_by_status(struct smx_error *fault, const struct smx_outcome *outc
     bool known = status > 0 && status <= SMX_UNAUTHENTICATED;
     fault->code = known ? (enum smx_code)status : SMX_UNKNOWN;
     name_speaker(fault, outcome);
+    if (is_turned_away(outcome))
+        smx_buffer_printf(&fault->message, "the worker is being stopped and turned the call away: ");
     smx_buffer_append_span(&fault->message, outcome->message);
     if (!known)
         smx_buffer_printf(&fault->message, " (the worker's status was %d)", status);
@@ -98,6 +114,12 @@ void smx_fault_by_status(struct smx_error *fault, const struct smx_outcome *outc
 
 void smx_fault_refine(struct smx_error *fault, const struct smx_outcome *outcome, enum smx_null null)
 {
+    /* The deadline cut off the trailing metadata, which would have told the code of the worker's error. */
+    if (fault->code == SMX_UNKNOWN && outcome->status == SMX_DEADLINE_EXCEEDED && outcome->overdue) {
+        fault->code = SMX_DEADLINE_EXCEEDED;
+        fault->origin = SMX_ORIGIN_TRANSPORT;
+        fault->reason = "deadline";
+    }
     for (size_t i = 0; fault->origin == SMX_ORIGIN_WORKER && i < outcome->trailing.count; i++) {
         struct smx_error full = {0};
         if (!smx_span_is(outcome->trailing.items[i].key, "snakemux-error-bin") ||

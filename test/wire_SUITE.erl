@@ -20,6 +20,7 @@
     no_status_is_an_error/1,
     strange_statuses_become_unknown/1,
     status_of_the_worker_is_told_from_one_of_the_library/1,
+    call_that_a_stopping_worker_turns_away_is_unavailable/1,
     resets_become_codes/1,
     refused_stream_is_safe_to_repeat/1,
     reset_after_a_message_is_an_error/1,
@@ -42,6 +43,7 @@
     stream_open_after_its_final_message_is_done/1,
     messages_after_the_final_one_are_dropped/1,
     error_followed_by_silence_ends/1,
+    deadline_before_the_end_of_an_error_is_a_deadline/1,
     broken_chunk_ends_an_endless_stream/1,
     one_stream_at_a_time_serves_a_thousand_calls/1,
     hundred_streams_at_a_time_serve_a_thousand_calls/1,
@@ -147,6 +149,11 @@ status_of_the_worker_is_told_from_one_of_the_library(Config) ->
             {<<"14">>, unavailable}
         ]
     ].
+
+%% So a server of gRPC that is being stopped answers calls that have just come in. Nobody cancelled anything.
+call_that_a_stopping_worker_turns_away_is_unavailable(Config) ->
+    Args = #{<<"status">> => <<"1">>, <<"message">> => <<"CANCELLED">>},
+    fails(Config, both, <<"status">>, Args, {unavailable, transport, worker_down}, 1000).
 
 %%% Resets, GOAWAY, lost connections
 
@@ -294,6 +301,12 @@ error_followed_by_silence_ends(Config) ->
         {unknown, worker, application},
         2000
     ).
+
+deadline_before_the_end_of_an_error_is_a_deadline(Config) ->
+    Ends = {deadline_exceeded, transport, deadline},
+    Fails = fun(Kind) -> fails(Config, Kind, <<"error_then_silence">>, #{}, #{timeout => 700}, Ends, 2000) end,
+    _ = Fails(execute),
+    ?assertMatch([#{message := <<"it broke">>}], Fails(execute_stream)).
 
 broken_chunk_ends_an_endless_stream(Config) ->
     [Error] = fails(Config, execute_stream, <<"bad_chunk">>, #{}, {internal, worker, decode}, 1000),

@@ -239,9 +239,9 @@ async def no_status(call: Call) -> None:
 
 
 async def status(call: Call) -> None:
-    call.headers(
-        [*HEADERS, ("grpc-status", call.request.args["status"].decode()), ("grpc-message", "so%20there%FF")], end=True
-    )
+    args = call.request.args
+    message = args.get("message", b"so%20there%FF").decode()
+    call.headers([*HEADERS, ("grpc-status", args["status"].decode()), ("grpc-message", message)], end=True)
 
 
 async def hang_up_politely(call: Call) -> None:
