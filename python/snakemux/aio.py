@@ -139,7 +139,10 @@ class Bridge:
             context.set_trailing_metadata(((ERROR_KEY, outcome.metadata()),))
             if begun > written:
                 # The consumer doesn't read: behind the chunk under way only a status can go out.
-                await context.abort(STATUS[outcome.code], error)
+                # Or not even that, if the consumer's deadline was the faster one.
+                with contextlib.suppress(grpc.aio.InternalError):
+                    await context.abort(STATUS[outcome.code], error)
+                return
         await context.write(self._chunk(request, written, is_final=True, error=error))
 
     @staticmethod

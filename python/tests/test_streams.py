@@ -1,10 +1,16 @@
 """Streams over a real server: order, errors, back-pressure, cancellation, deadlines."""
 
+import asyncio
 import itertools
 
 import grpc
 import pytest
 from client import Client, RemoteError, code_of, wait_until
+
+from snakemux import Worker, messages
+from snakemux.aio import Bridge
+from snakemux.options import Options
+from snakemux.runner import Runner
 
 KINDS = ["batches", "batches_async"]
 FLOODS = ["flood", "flood_async"]
@@ -118,6 +124,34 @@ def test_a_deadline_frees_the_handler_of_a_consumer_that_stopped(client: Client,
     with pytest.raises(grpc.RpcError) as caught:
         list(chunks)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_a_deadline_that_the_consumer_kept_first_is_no_news() -> None:
+    """Its stream is gone when the worker's own timer fires: there is nobody to answer, and nothing to log."""
+
+    class Gone:
+        def invocation_metadata(self) -> tuple[()]:
+            return ()
+
+        def time_remaining(self) -> float:
+            return 0.05
+
+        def set_trailing_metadata(self, metadata: object) -> None:
+            pass
+
+        async def write(self, message: object) -> None:
+            await asyncio.Event().wait()
+
+        async def abort(self, code: object, details: str) -> None:
+            raise grpc.aio.InternalError("the call has ended")
+
+    async def stream() -> None:
+        options = Options(threads=1)
+        worker = Worker()
+        bridge = Bridge(worker, Runner(1, 1, 10.0), options)
+        await bridge._execute_stream(messages.ExecuteRequest(command="ping_stream"), Gone())
+
+    asyncio.run(stream())
 
 
 def settled(client: Client, name: str) -> int:
