@@ -50,6 +50,9 @@ asan: setup ## the suite on a port program with AddressSanitizer, UBSan and Leak
 fuzz: setup ## fuzz all parsers of foreign bytes; SECONDS=n for each (60)
 	@$(MAKE) -s -C test/fuzz fuzz
 
+soak: setup program ## a realistic load with random kills, every call checked; MINUTES=n (1)
+	@$(MAKE) -s -C test/soak soak
+
 bench: setup program ## calls/s and latency beside a bare gRPC C core client
 	@$(MAKE) -s -C bench bench
 
@@ -63,4 +66,4 @@ clean: ## remove what was built
 quickstart: setup ## the code of the README
 	@mix do compile, run --no-start examples/quickstart/quickstart.exs
 
-.PHONY: all help setup program quickstart demo test test-c test-erlang test-elixir test-python test-legacy check check-headers asan fuzz bench bench-legacy clean
+.PHONY: all help setup program quickstart demo test test-c test-erlang test-elixir test-python test-legacy check check-headers asan fuzz soak bench bench-legacy clean
