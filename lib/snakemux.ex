@@ -24,11 +24,13 @@ defmodule Snakemux do
 
     * `{:python, options}` - a module with our Python library. `:module` (`"pkg"`, its `worker`, or `"pkg:name"`),
       `:path` (where it is: a directory, `{:priv, app, dir}`, or a list of these), `:python` (the interpreter; else
-      `$SNAKEMUX_PYTHON`, `$VIRTUAL_ENV`, `python3`), `:threads`, `:args`, and the options of `:exec`
+      `$SNAKEMUX_PYTHON`, `$VIRTUAL_ENV`, `python3`), `:threads`, `:args`, `:stuck_grace` (milliseconds), and the options
+      of `:exec`
     * `{:exec, argv, options}` - any command that serves gRPC where it is told: `{port}`, `{address}`, `{index}` and
-      `{id}` in `argv` and `:env` are filled in. `:count` (then ids are `id-0`, `id-1`, …), `:env` (a map),
-      `:env_inherit` (`:all`, `:none` or a list of names), `:cd`, `:port` (what fills `{port}`; else a free one), `:on_stuck` (`:restart` or `:ignore`),
-      `:kill_unresponsive`, and the options of `:attach`
+      `{id}` in `argv` and `:env` are filled in. `:count` (then ids are `id-0`, `id-1`, …), `:start_concurrency` (how
+      many of them start at once; else as many as there are schedulers), `:env` (a map), `:env_inherit` (`:all`,
+      `:none` or a list of names), `:cd`, `:port` (what fills `{port}`; else a free one), `:on_stuck` (`:restart` or
+      `:ignore`), `:kill_unresponsive`, and the options of `:attach`
     * `{:legacy, options}` - a stdin/stdout worker of an old pool, behind `snakemux wrap`: one call at a time, no streams.
       `:adapter` (the module of the old adapter) or `:argv` (its command), `:protocol` (`:auto`, `:json` or `:msgpack`),
       and the options of `:exec`
@@ -98,7 +100,6 @@ defmodule Snakemux do
     * `:name` - an atom, required
     * `:workers` - a list of `t:worker_spec/0`, see the head of this page
     * `:drain_timeout` - milliseconds that running calls have to end when the instance stops. Default: 10_000
-    * `:start_concurrency` - how many workers may be starting at once. Default: 2
     * `:program` - the path of the port program. Default: the one in our `priv`
     * `:max_frame`, `:max_message`, `:max_buffered` (bytes), `:max_queue`, `:max_calls`, `:max_sessions` and
       `:session_ttl` (milliseconds) - limits of the port program
@@ -121,7 +122,7 @@ defmodule Snakemux do
   The error tells which workers are not, and what they said last.
   """
   @spec await_ready(mux(), keyword() | map()) :: :ok | {:error, Error.t()}
-  def await_ready(mux, opts \\ []), do: result(:snakemux.await_ready(mux, Map.new(opts)))
+  def await_ready(mux, opts \\ []), do: result(:snakemux.await_ready(mux, opts))
 
   @doc """
   Calls a command and waits for its result.
@@ -220,7 +221,7 @@ defmodule Snakemux do
   def add_worker(mux, spec), do: result(:snakemux.add_worker(mux, spec))
 
   @doc "Removes a worker: `:now`, or `{:drain, ms}` to let its calls end first, for so many milliseconds at most."
-  @spec remove_worker(mux(), worker_id(), :now | {:drain, pos_integer()}) :: :ok | {:error, Error.t()}
+  @spec remove_worker(mux(), worker_id(), :now | {:drain, non_neg_integer()}) :: :ok | {:error, Error.t()}
   def remove_worker(mux, id, how \\ :now), do: result(:snakemux.remove_worker(mux, id, how))
 
   @doc "Starts the process of a worker again; of an attached one, its connection."
@@ -234,7 +235,7 @@ defmodule Snakemux do
     * `:timeout` - milliseconds to wait for each to be ready again. Default: 60_000
   """
   @spec restart_workers(mux(), keyword() | map()) :: :ok | {:error, Error.t()}
-  def restart_workers(mux, opts \\ []), do: result(:snakemux.restart_workers(mux, Map.new(opts)))
+  def restart_workers(mux, opts \\ []), do: result(:snakemux.restart_workers(mux, opts))
 
   @doc "The workers: a list of maps with id, state, restarts, in_flight, …; `text` says why one is down."
   @spec workers(mux()) :: {:ok, [map()]} | {:error, Error.t()}
@@ -271,7 +272,7 @@ defmodule Snakemux do
   defp stop(reader), do: abandon(elem(reader, 0))
 
   # In Elixir the null of a worker is nil.
-  defp options(opts), do: opts |> Map.new() |> Map.put_new(:null, nil)
+  defp options(opts), do: :call |> :snakemux_options.to_map(opts) |> Map.put_new(:null, nil)
 
   defp result({:error, error}), do: {:error, Error.exception(error)}
   defp result(other), do: other

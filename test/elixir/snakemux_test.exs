@@ -110,6 +110,12 @@ defmodule SnakemuxTest do
       assert :ok = Snakemux.end_session(mux, "s1")
       assert Snakemux.execute!(mux, "count_up", %{by: 1}, session: "s1") == %{"total" => 1}
     end
+
+    test "streams find its state too", %{mux: mux} do
+      assert {:ok, %{"total" => 1}} = Snakemux.execute_in_session(mux, "s3", "count_up", %{by: 1})
+      assert [{:ok, %{"total" => 3}}] = Enum.to_list(Snakemux.stream(mux, "count_up", %{by: 2}, session: "s3"))
+      assert {:ok, %{"total" => 6}} = Snakemux.execute_in_session(mux, "s3", "count_up", %{by: 3})
+    end
   end
 
   describe "messages" do

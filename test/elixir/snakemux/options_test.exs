@@ -47,10 +47,13 @@ defmodule Snakemux.OptionsTest do
       assert_names(["timeout", "-5", "infinity"], fn -> call.(timeout: -5) end)
       assert_names(["timeuot", "timeout"], fn -> call.(timeuot: 5_000) end)
       assert_names(["codec", "yaml", "json"], fn -> call.(codec: :yaml) end)
+      assert_names(["timeout_ms", "timeout"], fn -> call.([:timeout_ms]) end)
+      assert_names(["5000", "map"], fn -> call.(5_000) end)
     end
   end
 
   test "of await_ready", %{mux: mux} do
     assert_names(["workers", "some"], fn -> Snakemux.await_ready(mux, workers: :some) end)
+    assert_names(["5000", "map"], fn -> Snakemux.await_ready(mux, 5_000) end)
   end
 end
