@@ -245,7 +245,9 @@ gzip_is_understood(Config) ->
     P = program(Config),
     Text = binary:copy(<<"snake">>, 10000),
     Tag = port_by_hand:call(P, <<"bad">>, <<"zipped">>, #{<<"text">> => Text}, #{compression => gzip}),
-    {ok, Tag, #{<<"text">> := Text}, _} = port_by_hand:terminal(P, Tag, 1000).
+    {ok, Tag, #{<<"text">> := Text, <<"request_flag">> := <<"1">>}, _} = port_by_hand:terminal(P, Tag, 1000),
+    Plain = port_by_hand:call(P, <<"bad">>, <<"zipped">>, #{<<"text">> => Text}, #{}),
+    {ok, Plain, #{<<"text">> := Text, <<"request_flag">> := <<"0">>}, _} = port_by_hand:terminal(P, Plain, 1000).
 
 gzip_bomb_is_refused(Config) ->
     Pid = port_by_hand:pid(program(Config)),

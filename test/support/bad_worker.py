@@ -124,7 +124,7 @@ async def blob(call: Call) -> None:
 
 
 async def zipped(call: Call) -> None:
-    body = gzip.compress(call.good(**dict(call.request.args)))
+    body = gzip.compress(call.good(**dict(call.request.args), request_flag=b"%d" % call.body[0]))
     await call.reply(framed(body, 1), ("grpc-encoding", "gzip"))
 
 
