@@ -33,7 +33,7 @@ defmodule Snakemux do
       `:ignore`), `:kill_unresponsive`, and the options of `:attach`
     * `{:legacy, options}` - a stdin/stdout worker of an old pool, behind `snakemux wrap`: one call at a time, no streams.
       `:adapter` (the module of the old adapter) or `:argv` (its command), `:protocol` (`:auto`, `:json` or `:msgpack`),
-      and the options of `:exec`
+      `:stuck_grace` (milliseconds), and the options of `:exec`
     * `{:attach, target, options}` - a server that runs already, at `ipv4:…`, `ipv6:…`, `dns:…`, `unix:…` or
       `unix-abstract:…`. `:id`, `:ready_timeout` (milliseconds), `:weight`, `:max_concurrent` (calls at once),
       `:commands` (`:all` or a list), `:codec`, `:keepalive`, `:health_interval`, `:unresponsive_after`,

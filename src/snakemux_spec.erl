@@ -185,7 +185,7 @@ python_rules() ->
 legacy_rules() ->
     (process_rules())#{
         adapter => {fun(V) -> is_atom(V) end, "a module"},
-        argv => command_rule(),
+        argv => command_rule(), stuck_grace => positive_rule(),
         protocol => {fun(V) -> lists:member(V, [auto, json, msgpack]) end, "auto, json or msgpack"}
     }.
 

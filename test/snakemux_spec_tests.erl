@@ -61,6 +61,14 @@ python_path_test() ->
         case Before of false -> os:unsetenv("PYTHONPATH"); _ -> os:putenv("PYTHONPATH", Before) end
     end.
 
+legacy_test() ->
+    #{id := <<"legacy">>, kind := legacy, stuck_grace := 500, argv := Argv} =
+        one({legacy, #{argv => ["python3", <<"old.py">>], protocol => json, stuck_grace => 500}}),
+    ?assertEqual(
+        ["/proc/self/exe", "wrap", "--address", "{address}", "--protocol=json", "--stuck-grace=500", "--", "python3", "old.py"],
+        Argv
+    ).
+
 wrong_test_() ->
     [{lists:flatten(io_lib:format("~p", [Spec])), ?_assertError(badarg, one(Spec))} || Spec <- [
         x, {python}, {python, 1}, {python, #{}}, {python, #{module => ""}}, {python, #{module => 1}},
