@@ -74,8 +74,11 @@ defmodule Snakemux.PoolAdapter do
   def command_timeout(_command, _args), do: Keyword.get(config(), :timeout, @timeout) + 1_000
 
   @doc """
-  Where the shared worker of this name listens, for an instance that attaches to it beside the pool:
-  `{:attach, Snakemux.PoolAdapter.target("ml"), id: "pool"}`. Only there while a front runs.
+  Where the shared worker of this name listens, for an instance that attaches to it beside the pool. Only there once a
+  front has run.
+
+      {:ok, target} = Snakemux.PoolAdapter.target("ml")
+      {Snakemux, name: MyApp.Streams, workers: [{:attach, target, id: "pool"}]}
   """
   @spec target(String.t()) :: {:ok, String.t()} | {:error, :not_running}
   def target(share) do

@@ -53,6 +53,10 @@ defmodule Snakemux.MigrationTest do
     {:ok, %{workers: workers}} = Snakemux.stats(Migration.ML)
     assert workers["old-0"].calls + workers["old-1"].calls > 0
     assert workers["new"].calls > 0
+
+    for _ <- 1..5, do: assert(App.fail("old only") == {:error, "old only"})
+    {:ok, %{workers: after_fail}} = Snakemux.stats(Migration.ML)
+    assert after_fail["new"].calls == workers["new"].calls
   end
 
   defp python_dir, do: Path.expand("../../examples/migration/python", __DIR__)

@@ -50,6 +50,11 @@ def size(data: object) -> int:
 
 
 @worker.command
+def text(size: int) -> str:
+    return "x" * size
+
+
+@worker.command
 def limit() -> str:
     return os.environ["SNAKEMUX_MAX_MESSAGE"]
 

@@ -165,6 +165,15 @@ def test_a_request_over_max_message_is_answered_and_names_the_option(old: Start)
         assert front.call("size", {"data": "x" * (900 << 10)}, encoding)["result"] == 900 << 10
 
 
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+def test_an_answer_over_max_message_is_a_failure_that_names_it(encoding: str, old: Start) -> None:
+    front = old("legacy", "--max-message", "1MiB", "--", *SAMPLE).ready()
+    answer = front.call("text", {"size": 2 << 20}, encoding)
+    assert answer["success"] is False
+    assert "max_message" in answer["error"]
+    assert len(front.result("text", {"size": 900 << 10}, encoding)) == 900 << 10
+
+
 def test_the_worker_knows_the_limit(old: Start) -> None:
     front = old("legacy", "--max-message", "100MiB", "--", *SAMPLE).ready()
     assert front.result("limit", {}) == str(100 << 20)

@@ -26,6 +26,18 @@ defmodule Snakemux.CompatTest do
     assert Compat.execute("block", %{}, timeout: 200) == {:error, :worker_timeout}
   end
 
+  test "a call that waits too long, and one too many" do
+    workers = [python(threads: 1, max_concurrent: 1, id: "one")]
+    mux = start_mux!(workers, max_queue: 1)
+    running = Task.async(fn -> Compat.execute("block", %{}, pool: mux, timeout: 3_000) end)
+    eventually(fn -> Compat.get_stats(mux).busy == 1 end)
+    waiting = Task.async(fn -> Compat.execute("echo", %{}, pool: mux, timeout: 1_000) end)
+    eventually(fn -> Compat.get_stats(mux).queued == 1 end)
+    assert Compat.execute("echo", %{}, pool: mux) == {:error, :pool_saturated}
+    assert Task.await(waiting) == {:error, :queue_timeout}
+    assert Task.await(running) == {:error, :worker_timeout}
+  end
+
   test "an instance that is not there has no workers" do
     assert Compat.execute("echo", %{}, pool: :no_such_pool) == {:error, :no_workers}
     assert %{workers: 0, available: 0} = Compat.get_stats(:no_such_pool)
