@@ -83,7 +83,7 @@ def test_answers_have_the_shape_of_the_old_ones(case: str, old: Callable[..., Ol
 
 
 @pytest.mark.parametrize("encoding", ["json", "msgpack"])
-def test_an_operation_of_the_javascript_worker_is_an_error_of_the_python_one(encoding: str, old: Callable[..., Old]) -> None:
+def test_a_javascript_operation_is_an_error_of_the_python_handler(encoding: str, old: Callable[..., Old]) -> None:
     front = old("legacy", "--", *GENERIC).ready()
     assert front.result("compute", {"operation": "power", "a": 2, "b": 3}, encoding)["status"] == "error"
 
