@@ -126,7 +126,8 @@ void smx_fault_refine(struct smx_error *fault, const struct smx_outcome *outcome
             !smx_codec_read_error(outcome->trailing.items[i].value, null, &full))
             continue;
         full.origin = fault->origin;
-        full.reason = fault->reason;
+        /* Whose clock was first, the worker's or gRPC's, makes no difference to the caller. */
+        full.reason = full.code == SMX_DEADLINE_EXCEEDED ? "deadline" : fault->reason;
         full.sent = fault->sent;
         if (full.message.len == 0)
             smx_buffer_append_span(&full.message, smx_buffer_span(&fault->message));
