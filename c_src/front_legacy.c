@@ -270,6 +270,15 @@ static bool check(enum smx_codec codec, struct smx_pairs values, struct smx_erro
     return true;
 }
 
+/* The owner takes a ping for answered when it reads a status; a worker may have a ping of its own that gives none. */
+static bool has_status(struct smx_pairs values)
+{
+    for (size_t i = 0; i < values.count; i++)
+        if (smx_span_is(values.items[i].key, "status"))
+            return true;
+    return false;
+}
+
 static bool on_result(struct smx_legacy_call *call, const struct smx_event *event, struct smx_error *why)
 {
     struct smx_legacy_frame_head head = head_of(call);
@@ -282,7 +291,9 @@ static bool on_result(struct smx_legacy_call *call, const struct smx_event *even
         good = smx_codec_transcode(event->codec, event->values, call->codec, &made, why);
         values = (struct smx_pairs){made.items, made.count};
     }
-    if (good) {
+    if (good && call->kind != KIND_CALL && !has_status(values)) {
+        pong(call);
+    } else if (good) {
         smx_legacy_frame_result(call->front->stage.out, &head, values);
         end(call);
     }

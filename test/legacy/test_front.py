@@ -25,6 +25,15 @@ def test_the_first_ping_waits_for_the_worker(old: Start) -> None:
     assert result["echo"] == {"initialization": True, "worker_id": "w"}
 
 
+def test_a_ping_of_the_workers_own_need_not_know_the_old_pool(old: Start, tmp_path: Path) -> None:
+    source = "import snakemux\n\nworker = snakemux.Worker()\nworker.command(name='ping')(lambda **_args: 'pong')\n"
+    (tmp_path / "own.py").write_text(source)
+    command = [sys.executable, "-m", "snakemux", "own:worker", "--address", "{address}"]
+    front = old("legacy", "--", *command, env={"PYTHONPATH": str(tmp_path)}).ready()
+    assert front.result("ping", {"health_check": True}, "msgpack")["status"] == "ok"
+    assert front.result("ping", {}) == "pong"
+
+
 @pytest.mark.parametrize("encoding", ["json", "msgpack"])
 def test_the_first_ping_is_answered_in_time_without_a_worker(old: Start, encoding: str) -> None:
     front = old("legacy", "--ready-timeout", "300", "--", "sleep", "60", "{address}")
