@@ -262,6 +262,7 @@ static void set_environment(const struct legacy *legacy)
     char size[32], program[PATH_MAX];
     snprintf(size, sizeof(size), "%zu", legacy->keeper.max_message);
     setenv("SNAKEMUX_MAX_MESSAGE", size, 1);
+    setenv("SNAKEMUX_EXIT_WHEN_STUCK", "1", 1); /* the old pool can't know; the keeper starts it again */
     ssize_t len = readlink("/proc/self/exe", program, sizeof(program) - 1);
     program[len > 0 ? len : 0] = 0;
     const char *slash = strrchr(program, '/'), *given = getenv("PYTHONPATH");

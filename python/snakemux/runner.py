@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -114,16 +115,21 @@ class Runner:
 
     def _declare_stuck(self, call: Call) -> None:
         self._stuck.add(call)
+        threads = sum(not stuck.handler.is_async for stuck in self._stuck)
         call.context.log.error(
             "is stuck: it still runs %g s after its call ended; %d of %d threads are stuck; all threads' stacks follow",
             self._stuck_grace,
-            sum(not stuck.handler.is_async for stuck in self._stuck),
+            threads,
             self.threads,
         )
         try:
             faulthandler.dump_traceback(sys.stderr, all_threads=True)
         except (OSError, ValueError, AttributeError):  # stderr without a file descriptor
             logger.warning("no stacks: stderr is not a file")
+        if threads >= self.threads and os.environ.get("SNAKEMUX_EXIT_WHEN_STUCK"):
+            # Whoever started us has nobody who asks for our health, but starts us again.
+            logger.error("no thread is left: the worker ends")
+            os._exit(70)  # a stuck thread would hold up an orderly end for ever
 
 
 class Hatch:

@@ -59,6 +59,13 @@ def test_a_hung_call_is_answered_at_the_timeout_and_the_front_goes_on(old: Start
     assert front.result("echo", {"x": 1})["echoed"] == {"x": 1}
 
 
+def test_a_worker_with_no_thread_left_is_replaced(old: Start) -> None:
+    front = old("legacy", "--timeout", "500", "--", *SAMPLE, "--threads", "1", "--stuck-grace", "0.2").ready()
+    assert front.call("sleep", {"seconds": 600})["success"] is False
+    wait_until(lambda: front.call("echo", {"x": 1})["success"], "a new worker")
+    assert front.result("echo", {"x": 1})["echoed"] == {"x": 1}
+
+
 def test_health_pings_are_answered_while_an_execution_runs(old: Start) -> None:
     front = old("legacy", "--", *GENERIC[:3], "slow_handler:Slow", *GENERIC[3:]).ready()
     execution = front.ask("sleep", {"seconds": 3.0})
