@@ -18,7 +18,7 @@ program() -> os:getenv("SNAKEMUX_PROGRAM", filename:join([root(), "priv", "snake
 %% The codecs as a filter; see test/c/codec_port.c.
 codec_port() ->
     Directory = filename:join([root(), "test", "c"]),
-    "" = os:cmd("make -s -C " ++ Directory ++ " codec_port"),
+    "" = os:cmd("make -s --no-print-directory -C " ++ Directory ++ " codec_port"),
     filename:join([root(), "_build", "test-c", "codec_port"]).
 
 open(Program) -> erlang:open_port({spawn_executable, Program}, [binary, exit_status, {packet, 4}]).
