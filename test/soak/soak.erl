@@ -16,7 +16,7 @@
 -define(LAST_CALLS, 25000).
 %% A worker that is stuck when the instance stops is killed after five seconds.
 -define(STOP, 16000).
-%% What the second life of the memory may be larger than the first: in bytes, and in per cent.
+%% How much larger the last third of a series may be than the first: in bytes, and in per cent.
 -define(GROWTH, {8 bsl 20, 20}).
 %% So many samples, one for each second, make a series; a fifth of them is warm-up.
 -define(SERIES, 15).
@@ -132,7 +132,8 @@ finish(Callers) ->
             receive
                 {'DOWN', Monitor, process, Pid, Reason} ->
                     lists:member(Reason, [normal, killed]) orelse soak_book:violation("a caller ended: ~0P", [Reason, 30])
-            after max(0, Until - soak_caller:now_ms()) -> soak_book:violation("a caller still waits: ~p", [process_info(Pid, current_stacktrace)])
+            after max(0, Until - soak_caller:now_ms()) ->
+                soak_book:violation("a caller still waits: ~0p", [process_info(Pid, [current_function, message_queue_len])])
             end
         end,
         Callers
@@ -140,7 +141,10 @@ finish(Callers) ->
 
 nothing_left() ->
     {ok, Table} = snakemux_table:find(?NAME),
-    eventually("calls", 5000, fun() -> [Call || {ok, Calls} <- [snakemux:calls(?NAME)], #{tag := {_, Pid, _}} = Call <- Calls, Pid =/= self()] end),
+    eventually("calls", 5000, fun() ->
+        {ok, Calls} = snakemux:calls(?NAME),
+        [Call || #{tag := {_, Pid, _}} = Call <- Calls, Pid =/= self()]
+    end),
     eventually("calls on connections", 5000, fun() ->
         {ok, #{workers := Workers}} = snakemux:stats(?NAME),
         [Busy || {_, #{in_flight := Running, queued := Queued}} = Busy <- maps:to_list(Workers), Running + Queued > 0]
@@ -156,7 +160,9 @@ nothing_left() ->
         [Dir || Base <- ["/tmp" | [D || D <- [os:getenv("XDG_RUNTIME_DIR")], D =/= false]],
                 Dir <- filelib:wildcard(filename:join(Base, "snakemux-*-" ++ os:getpid() ++ "-*"))]
     end),
-    eventually("ports", 0, fun() -> [Port || Port <- erlang:ports(), {name, Name} <- [erlang:port_info(Port, name)], string:find(Name, "snakemux") =/= nomatch] end).
+    eventually("ports", 0, fun() ->
+        [Port || Port <- erlang:ports(), {name, Name} <- [erlang:port_info(Port, name)], string:find(Name, "snakemux") =/= nomatch]
+    end).
 
 eventually(What, Ms, Fun) ->
     case Fun() of

@@ -278,7 +278,7 @@ right(End, Call, State) ->
     State.
 
 is_explained(cancelled, cancelled, Cancelled) -> Cancelled;
-is_explained(deadline_exceeded, Reason, _) -> lists:member(Reason, [deadline, application]); % the worker may be faster
+is_explained(deadline_exceeded, deadline, _) -> true;
 is_explained(unavailable, Reason, _) -> lists:member(Reason, [worker_down, port_down, no_worker]);
 is_explained(resource_exhausted, queue_full, _) -> true;
 is_explained(_, _, _) -> false.
