@@ -325,14 +325,14 @@ void smx_bridge_handle(void *owner, const struct smx_command *command)
 /* ---- The life of the bridge ---- */
 
 void smx_bridge_init(struct smx_bridge *bridge, const struct smx_limits *limits, struct grpc_completion_queue *queue,
-                     const char *library, struct smx_sink sink)
+                     const char *core_version, struct smx_sink sink)
 {
     *bridge = (struct smx_bridge){
         .limits = *limits,
         .sink = sink,
         .pool = {.max_queue = limits->max_queue},
         .started_ms = smx_now_ms(),
-        .library = library,
+        .core_version = core_version,
     };
     smx_gate_init(&bridge->gate, queue, limits->max_message, limits->max_buffered);
     smx_sessions_init(&bridge->sessions, limits, &bridge->timers, on_session_expired, bridge);

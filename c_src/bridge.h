@@ -28,11 +28,11 @@ struct smx_bridge {
     struct smx_sessions sessions;
     struct smx_counters counters;
     int64_t started_ms;
-    const char *library; /* the version of gRPC; static */
+    const char *core_version; /* the version of gRPC; static */
 };
 
 void smx_bridge_init(struct smx_bridge *bridge, const struct smx_limits *limits, struct grpc_completion_queue *queue,
-                     const char *library, struct smx_sink sink);
+                     const char *core_version, struct smx_sink sink);
 /* After the requests and connections are gone. */
 void smx_bridge_fini(struct smx_bridge *bridge);
 /* Says hello: the first event. */

@@ -126,23 +126,12 @@ static void release(void *self, void *memory)
     free(memory);
 }
 
-/* The code unit of a \uXXXX that starts here, or -1. */
+/* The code unit of a \u escape that starts here, or -1. */
 static int32_t unit_at(struct smx_span text, size_t at)
 {
-    int32_t unit = 0;
     if (text.len - at < 6 || text.data[at] != '\\' || text.data[at + 1] != 'u')
         return -1;
-    for (size_t i = 2; i < 6; i++) {
-        uint8_t byte = text.data[at + i];
-        uint8_t lower = byte | 0x20;
-        if (byte >= '0' && byte <= '9')
-            unit = unit * 16 + byte - '0';
-        else if (lower >= 'a' && lower <= 'f')
-            unit = unit * 16 + lower - 'a' + 10;
-        else
-            return -1;
-    }
-    return unit;
+    return smx_hex4(text.data + at + 2);
 }
 
 /* yajl reads half a surrogate pair as '?'. A backslash stands in strings only, else yajl refuses the text. */

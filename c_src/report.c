@@ -68,7 +68,7 @@ void smx_report_hello(const struct smx_bridge *bridge, struct smx_buffer *out)
     const struct smx_limits *limits = &bridge->limits;
     smx_term_put_map(out, 4);
     put_text(out, "version", smx_span_of(SMX_VERSION));
-    put_text(out, "grpc", smx_span_of(bridge->library));
+    put_text(out, "grpc", smx_span_of(bridge->core_version));
     smx_term_put_atom(out, "features");
     smx_term_put_list(out, 4);
     smx_term_put_atom(out, "batch");

@@ -69,20 +69,10 @@ static bool take_number(struct scanner *scanner)
 /* The code unit of four hexadecimal digits, or -1. */
 static int32_t take_unit(struct scanner *scanner)
 {
-    int32_t unit = 0;
     if (scanner->len - scanner->at < 4)
         return -1;
-    for (int i = 0; i < 4; i++) {
-        uint8_t byte = scanner->data[scanner->at++];
-        uint8_t lower = byte | 0x20;
-        if (byte >= '0' && byte <= '9')
-            unit = unit * 16 + byte - '0';
-        else if (lower >= 'a' && lower <= 'f')
-            unit = unit * 16 + lower - 'a' + 10;
-        else
-            return -1;
-    }
-    return unit;
+    scanner->at += 4;
+    return smx_hex4(scanner->data + scanner->at - 4);
 }
 
 /* Behind a backslash: the code point, or -1. */

@@ -82,6 +82,21 @@ bool smx_utf8_valid(struct smx_span span, bool allow_nul)
     return true;
 }
 
+int32_t smx_hex4(const uint8_t *digits)
+{
+    int32_t value = 0;
+    for (int i = 0; i < 4; i++) {
+        uint8_t lower = digits[i] | 0x20;
+        if (digits[i] >= '0' && digits[i] <= '9')
+            value = value * 16 + digits[i] - '0';
+        else if (lower >= 'a' && lower <= 'f')
+            value = value * 16 + lower - 'a' + 10;
+        else
+            return -1;
+    }
+    return value;
+}
+
 void smx_buffer_fini(struct smx_buffer *buffer)
 {
     free(buffer->data);

@@ -30,6 +30,9 @@ bool smx_span_is(struct smx_span span, const char *text);
 /* Valid UTF-8 (no surrogates, nothing over U+10FFFF). With `allow_nul` false a NUL byte makes it invalid as well. */
 bool smx_utf8_valid(struct smx_span span, bool allow_nul);
 
+/* The value of four hexadecimal digits, or -1. */
+int32_t smx_hex4(const uint8_t *digits);
+
 void smx_buffer_fini(struct smx_buffer *buffer);
 /* Room for `len` more bytes behind buffer->len; the length is unchanged. Returns where they start. */
 uint8_t *smx_buffer_reserve(struct smx_buffer *buffer, size_t len);
