@@ -120,16 +120,16 @@ class Bridge:
             context.set_trailing_metadata(((ERROR_KEY, outcome.metadata()),))
         else:
             answer.success = True
-            answer.result.update(outcome)
+            answer.result.update(codec.join(outcome))
         return answer
 
     async def _execute_stream(self, request: Any, context: Any) -> None:
         begun = written = 0
 
-        async def send(chunk: Mapping[str, bytes]) -> None:
+        async def send(chunk: Mapping[str, codec.Encoded]) -> None:
             nonlocal begun, written
             begun += 1
-            await context.write(self._chunk(request, written, chunk=chunk))
+            await context.write(self._chunk(request, written, chunk=codec.join(chunk)))
             written += 1
 
         outcome = await self._run(request, context, send)

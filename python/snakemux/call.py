@@ -19,7 +19,7 @@ _ENTRY_BYTES = 32
 _MESSAGE_BYTES = 256
 
 # What a call ends with: its result (of a stream nothing, the chunks went before), or why there is none.
-Outcome = dict[str, bytes] | Failure
+Outcome = dict[str, codec.Encoded] | Failure
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Request:
     """What came over the wire; `timeout` is in seconds, None for no deadline."""
 
     command: str
-    args: Mapping[str, bytes] = field(default_factory=dict)
+    args: Mapping[str, bytes | memoryview] = field(default_factory=dict)
     request_id: str = ""
     session_id: str | None = None
     metadata: Mapping[str, str | bytes] = field(default_factory=dict)
@@ -57,11 +57,11 @@ class Call:
         """Calls the handler with the decoded arguments: its result, coroutine or generator, or what it raises."""
         return self.handler.call(self.codec.decode(self.request.args), self.context)
 
-    def result(self, value: Any) -> dict[str, bytes]:
+    def result(self, value: Any) -> dict[str, codec.Encoded]:
         """The handler's result as it is sent. Raises Error if it can't be encoded or is too large."""
         return self._encode(value, "result")
 
-    def chunk(self, value: Any) -> dict[str, bytes]:
+    def chunk(self, value: Any) -> dict[str, codec.Encoded]:
         """One chunk as it is sent. Raises Error if it can't be encoded or is too large."""
         return self._encode(value, "chunk")
 
@@ -71,9 +71,11 @@ class Call:
             self.context.log.error("failed", exc_info=(type(exception), exception, own_frames(exception)))
         return Failure.of(exception, self._options.traceback)
 
-    def _encode(self, value: Any, where: str) -> dict[str, bytes]:
+    def _encode(self, value: Any, where: str) -> dict[str, codec.Encoded]:
         encoded = self.codec.encode(value, where)
-        size = sum(len(key) + len(data) + _ENTRY_BYTES for key, data in encoded.items()) + _MESSAGE_BYTES
+        size = _MESSAGE_BYTES
+        for key, data in encoded.items():
+            size += len(key) + _ENTRY_BYTES + (sum(map(len, data)) if isinstance(data, list) else len(data))
         if size > self._options.max_message:
             limit = self._options.max_message
             text = (

@@ -12,11 +12,12 @@ from contextlib import aclosing, closing
 from typing import Any
 
 from .call import Call, Outcome
+from .codec import Encoded
 from .context import logger
 from .errors import Error, Failure
 
 # Takes one chunk, and returns when the transport has taken it.
-Send = Callable[[dict[str, bytes]], Awaitable[None]]
+Send = Callable[[dict[str, Encoded]], Awaitable[None]]
 
 
 class Runner:
@@ -141,7 +142,7 @@ class Hatch:
         self._closed = False
         self._sending: asyncio.Task[Any] | None = None
 
-    def send(self, chunk: dict[str, bytes]) -> None:
+    def send(self, chunk: dict[str, Encoded]) -> None:
         """Called in the generator's thread: returns when the transport has taken the chunk, raises if it won't."""
         asyncio.run_coroutine_threadsafe(self._pass_on(chunk), self._loop).result()
 
@@ -151,7 +152,7 @@ class Hatch:
         if self._sending is not None:
             self._sending.cancel()
 
-    async def _pass_on(self, chunk: dict[str, bytes]) -> None:
+    async def _pass_on(self, chunk: dict[str, Encoded]) -> None:
         if self._closed:
             raise asyncio.CancelledError
         self._sending = asyncio.current_task()
@@ -161,7 +162,7 @@ class Hatch:
 def _ending(call: Call, send: Send) -> Send:
     """`send`, but when it fails the call has ended: its handler's failure is then no news, and not logged."""
 
-    async def send_or_end(chunk: dict[str, bytes]) -> None:
+    async def send_or_end(chunk: dict[str, Encoded]) -> None:
         try:
             await send(chunk)
         except BaseException:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from .call import CODEC_KEY, Call, Request
-from .codec import CODECS, VALUE_KEY, Codec
+from .codec import CODECS, VALUE_KEY, Codec, Encoded, join
 from .worker import Worker
 
 
@@ -32,7 +32,7 @@ def call(
     codec = CODECS[_codec]
     request = Request(
         command=command,
-        args={key: codec.encode({key: value}, "args")[key] for key, value in args.items()},
+        args=join({key: codec.encode({key: value}, "args")[key] for key, value in args.items()}),
         request_id="test",
         session_id=_session,
         metadata={**(_metadata or {}), CODEC_KEY: codec.name},
@@ -67,6 +67,6 @@ async def _chunks(value: Any) -> AsyncIterator[Any]:
             yield chunk
 
 
-def _received(encoded: Mapping[str, bytes], codec: Codec) -> Any:
-    values = codec.decode(encoded)
+def _received(encoded: Mapping[str, Encoded], codec: Codec) -> Any:
+    values = codec.decode(join(encoded))
     return values[VALUE_KEY] if values.keys() == {VALUE_KEY} else values

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from snakemux import legacy
-from snakemux.codec import MSGPACK
+from snakemux.codec import MSGPACK, join
 from snakemux.legacy import BaseCommandHandler, GenericHandler, LegacyWorker
 from snakemux.testing import call, started
 
@@ -62,7 +62,7 @@ def test_ping_is_there_for_a_handler_without_one(shop: LegacyWorker) -> None:
 
 def test_arguments_are_seen_as_the_old_workers_saw_them(shop: LegacyWorker) -> None:
     handler = shop.handler("seen")
-    packed = MSGPACK.encode({"text": "é".encode(), "bytes": b"\xff", "list": [b"a", {"k": b"v"}]})
+    packed = join(MSGPACK.encode({"text": "é".encode(), "bytes": b"\xff", "list": [b"a", {"k": b"v"}]}))
     seen = handler.function(args=MSGPACK.decode(packed))
     assert seen == "{'text': 'é', 'bytes': b'\\xff', 'list': ['a', {'k': 'v'}]}"
     assert handler.function(args={"snakemux.value": [1, 2]}) == "[1, 2]"
