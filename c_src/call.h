@@ -28,7 +28,7 @@ struct smx_call_events {
 };
 
 /*
- *   IDLE ── start ──► OPENING, a stream at once PARKED or RECEIVING
+ *   IDLE ── start ──► RECEIVING, or without room at the gate OPENING, a stream PARKED
  *   OPENING ── the worker begins to answer ──► PARKED or RECEIVING
  *   PARKED ── the gate opens ──► RECEIVING
  *   RECEIVING ── message, credit left: delivered ──► PARKED or RECEIVING
@@ -40,7 +40,7 @@ struct smx_call_events {
 enum smx_call_state {
     SMX_CALL_IDLE,      /* not started */
     SMX_CALL_OPENING,   /* unary: no receive is armed before the worker answers, or thousands might come at once */
-    SMX_CALL_RECEIVING, /* one receive is armed, or the worker has nothing more to say */
+    SMX_CALL_RECEIVING, /* one receive is armed, or an answer is here, or the worker has nothing more to say */
     SMX_CALL_HOLDING,   /* one message is held, no receive is armed: no credit */
     SMX_CALL_PARKED,    /* no receive is armed: it waits at the gate */
     SMX_CALL_DROPPING,  /* cancelled: messages are dropped until the status arrives */
@@ -77,6 +77,11 @@ void smx_call_start(struct smx_call *call, struct smx_gate *gate, const struct s
 void smx_credit_add(uint32_t *credit, uint32_t count);
 /* More messages may come. May deliver a held message, and end the call. */
 void smx_call_credit(struct smx_call *call, uint32_t count);
+/*
+ * A unary call whose answer has come and whose status does not follow it, as it should: asks for the second message
+ * that may hold the status back. Asking for it behind every answer would make a call dearer by a twentieth.
+ */
+void smx_call_expect_end(struct smx_call *call);
 /* `ended` follows, with whatever status the race brings, perhaps before this returns. Nothing after the end. */
 void smx_call_cancel(struct smx_call *call);
 /* Frees what an ended call still owns. */

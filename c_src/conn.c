@@ -204,6 +204,7 @@ static void on_info(struct smx_call *call, struct smx_reply *reply)
     conn->about = *reply;
     *reply = (struct smx_reply){0};
     take_info(conn, &conn->about);
+    smx_call_expect_end(call);
 }
 
 static void on_info_end(struct smx_call *call, const struct smx_outcome *outcome)
@@ -219,6 +220,7 @@ static void on_health(struct smx_call *call, struct smx_reply *reply)
     struct smx_conn *conn = call->owner;
     conn->healthy = reply->healthy;
     take_start(conn, reply->uptime_ms);
+    smx_call_expect_end(call);
 }
 
 static void on_health_end(struct smx_call *call, const struct smx_outcome *outcome)
@@ -384,8 +386,8 @@ struct farewell {
 
 static void on_farewell(struct smx_call *call, struct smx_reply *reply)
 {
-    (void)call;
     (void)reply;
+    smx_call_expect_end(call);
 }
 
 static void on_farewell_end(struct smx_call *call, const struct smx_outcome *outcome)

@@ -14,6 +14,9 @@ void smx_gate_init(struct smx_gate *gate, struct grpc_completion_queue *queue, s
     *gate = (struct smx_gate){.queue = queue, .max_message = max_message, .limit = max_buffered / 2};
     for (int lane = 0; lane < SMX_GATE_LANES; lane++)
         gate->shares[lane] = (struct smx_gate_share){.limit = max_buffered / 4, .expected = FIRST_GUESS};
+    /* Answers, early or not, have one share. */
+    gate->shares[SMX_GATE_EARLY].limit /= 2;
+    gate->shares[SMX_GATE_ANSWER].limit /= 2;
 }
 
 static void append(struct smx_gate_list *list, struct smx_gate_pass *pass)
@@ -73,6 +76,17 @@ bool smx_gate_enter(struct smx_gate *gate, struct smx_gate_pass *pass, enum smx_
     else
         admit(gate, pass);
     return !pass->waiting;
+}
+
+bool smx_gate_try(struct smx_gate *gate, struct smx_gate_pass *pass)
+{
+    const struct smx_gate_share *share = &gate->shares[SMX_GATE_EARLY], *answers = &gate->shares[SMX_GATE_ANSWER];
+    pass->lane = SMX_GATE_EARLY;
+    pass->wanted = answers->expected;
+    bool room = !gate->closed && share->promised + answers->held + pass->wanted <= share->limit;
+    if (room)
+        admit(gate, pass);
+    return room;
 }
 
 static void forget_promise(struct smx_gate_share *share, struct smx_gate_pass *pass)

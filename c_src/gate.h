@@ -11,6 +11,7 @@ enum smx_gate_lane {
     SMX_GATE_FLOW,   /* a chunk within credit: it goes out at once */
     SMX_GATE_STALL,  /* a chunk without credit: it will be held */
     SMX_GATE_ANSWER, /* the answer of a unary call: held until its status is here */
+    SMX_GATE_EARLY,  /* the same, asked for before its worker begins to answer: nobody waits in this lane */
     SMX_GATE_LANES,
 };
 
@@ -53,6 +54,8 @@ struct smx_gate {
 void smx_gate_init(struct smx_gate *gate, struct grpc_completion_queue *queue, size_t max_message, size_t max_buffered);
 /* True: arm the receive. False: it waits, and `open` will say when. `wanted` bytes; 0: as many as the last ones had. */
 bool smx_gate_enter(struct smx_gate *gate, struct smx_gate_pass *pass, enum smx_gate_lane lane, size_t wanted);
+/* The early lane: true when there is room now, for however long the answer takes. */
+bool smx_gate_try(struct smx_gate *gate, struct smx_gate_pass *pass);
 /* The receive is over, or is wanted no more. */
 void smx_gate_leave(struct smx_gate *gate, struct smx_gate_pass *pass);
 /* A message of so many bytes is kept, until it is released. */

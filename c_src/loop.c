@@ -15,6 +15,15 @@ enum {
     TURN_OUTPUT = 1 << 20,  /* bytes for stdout made in one turn, at most one event more */
 };
 
+/*
+ * Debian builds abseil with its checks for debugging: the search for deadlocks at every lock is a twentieth of a call,
+ * and locks a graph that all threads share. There where this name is none there is nothing to be switched off.
+ */
+enum { IGNORE_DEADLOCKS = 0 };
+extern void
+set_deadlock_detection(int mode) __asm__("_ZN4absl7debian329SetMutexDeadlockDetectionModeENS0_15OnDeadlockCycleE")
+    __attribute__((weak));
+
 struct loop {
     grpc_completion_queue *queue;
     struct smx_waker *waker;
@@ -131,6 +140,8 @@ int smx_loop_run(const struct smx_limits *limits, const struct smx_front *front,
     smx_duplex_init(&loop.stdio, in, out, limits->max_frame);
     loop.stdio.reader.tail_size = front->tail_size;
     smx_waker_block_signals();
+    if (set_deadlock_detection)
+        set_deadlock_detection(IGNORE_DEADLOCKS);
     grpc_init();
     loop.queue = grpc_completion_queue_create_for_next(NULL);
     smx_bridge_init(&loop.bridge, limits, loop.queue, grpc_version_string(),

@@ -10,7 +10,10 @@
 #include "fault.h"
 #include "report.h"
 
-enum { LAST_WORD_MS = 1000 }; /* a worker that said its last word and does not close the call is cancelled after it */
+enum {
+    STATUS_MS = 20,      /* the status comes right behind the answer; if not, it is looked for behind what */
+    LAST_WORD_MS = 1000, /* a worker that said its last word and does not close the call is cancelled after it */
+};
 
 static bool is_stream(const struct smx_request *request)
 {
@@ -147,11 +150,18 @@ static void on_last_word_overdue(void *owner)
     smx_call_cancel(&request->call);
 }
 
-static void expect_close(struct smx_request *request)
+static void expect_close(struct smx_request *request, void (*overdue)(void *owner), int64_t ms)
 {
     request->said_last = true;
-    request->timer = (struct smx_timer){.fire = on_last_word_overdue, .owner = request};
-    smx_timer_set(request->timers, &request->timer, smx_now_ms() + LAST_WORD_MS);
+    request->timer = (struct smx_timer){.fire = overdue, .owner = request};
+    smx_timer_set(request->timers, &request->timer, smx_now_ms() + ms);
+}
+
+static void on_status_overdue(void *owner)
+{
+    struct smx_request *request = owner;
+    expect_close(request, on_last_word_overdue, LAST_WORD_MS);
+    smx_call_expect_end(&request->call);
 }
 
 static void take_chunk(struct smx_request *request, struct smx_reply *reply)
@@ -176,7 +186,7 @@ static void take_chunk(struct smx_request *request, struct smx_reply *reply)
     if (!reply->success)
         smx_fault_by_worker(&request->fault, reply->error);
     if (!reply->success || reply->is_final)
-        expect_close(request);
+        expect_close(request, on_last_word_overdue, LAST_WORD_MS);
 }
 
 static void on_message(struct smx_call *call, struct smx_reply *reply)
@@ -186,7 +196,7 @@ static void on_message(struct smx_call *call, struct smx_reply *reply)
         take_chunk(request, reply);
         return;
     }
-    expect_close(request);
+    expect_close(request, on_status_overdue, STATUS_MS);
     request->answer = *reply;
     *reply = (struct smx_reply){0};
     if (request->op == SMX_OP_EXECUTE && !request->answer.success)
