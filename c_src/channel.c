@@ -115,9 +115,9 @@ static grpc_channel_credentials *read_roots(struct smx_span file, struct smx_err
 }
 
 /*
- * What is being received has no other bound: a message over the limit is refused when all of it is here, and a header
- * block may go on for ever. Each channel has its own, because under pressure gRPC ends streams of it at random. It has
- * room for the full windows of all streams that are to be expected, so that slow consumers alone are no pressure.
+ * What is being received has no other bound: a message over the limit is refused when all of it is here. Each channel
+ * has its own, because under pressure gRPC ends streams of it at random. It has room for the full windows of all
+ * streams that are to be expected, so that slow consumers alone are no pressure.
  */
 static grpc_resource_quota *new_quota(const struct smx_connect_options *options, size_t max_message)
 {

@@ -304,13 +304,26 @@ async def much_metadata(call: Call) -> None:
     call.finish("0", *[(f"x-{i}", "y" * 1000) for i in range(call.number("kib", 100))])
 
 
-async def endless_metadata(call: Call) -> None:
+async def never_end_headers(call: Call, first: bytes, more: bytes) -> None:
     """HEADERS, and then CONTINUATION after CONTINUATION, none of them the last."""
-    block = b"\x00\x03x-y\x7f\x81\x07" + b"z" * 1024  # a literal, not indexed, of 1,024 bytes
-    call.peer.raw(frame(1, 0, call.stream, b"\x88" + block))
+    call.peer.raw(frame(1, 0, call.stream, b"\x88" + first))
     while True:
-        call.peer.raw(frame(9, 0, call.stream, block * 8))
+        call.peer.raw(frame(9, 0, call.stream, more))
         await call.peer.writer.drain()
+
+
+async def endless_metadata(call: Call) -> None:
+    header = b"\x00\x03x-y\x7f\x81\x07" + b"z" * 1024  # a literal, not indexed, of 1,024 bytes
+    await never_end_headers(call, header, header * 8)
+
+
+async def endless_header(call: Call) -> None:
+    """One header of 4 GiB."""
+    await never_end_headers(call, b"\x00\x03x-y\x7f\x80\xff\xff\xff\x0e", b"z" * 16384)
+
+
+async def endless_empty_frames(call: Call) -> None:
+    await never_end_headers(call, b"", b"")
 
 
 # ---- Bad HTTP/2 ----
@@ -372,6 +385,7 @@ BAD = [
     garbage, truncated, bad_flag, unread_encoding, not_gzip, bomb, giant, claims_giant, bad_key, nul_key, twice_key,
     many_entries, bad_error, html, http_status, no_message, two_messages, no_status, status, hang_up_politely, silent, early, never_closes,
     error_then_silence, final_then_silence, talks_after_final, bad_chunk, bad_base64, much_metadata, endless_metadata,
+    endless_header, endless_empty_frames,
     rst, rst_after_message, goaway_unseen, goaway_hang_up, goaway_finish, hang_up, overflow, nonsense,
 ]  # fmt: skip
 COMMANDS: dict[str, Callable[[Call], Awaitable[None]]] = {command.__name__: command for command in GOOD + BAD}
