@@ -53,11 +53,15 @@ fuzz: setup ## fuzz all parsers of foreign bytes; SECONDS=n for each (60)
 soak: setup program ## a realistic load with random kills, every call checked; MINUTES=n (1)
 	@$(MAKE) -s -C test/soak soak
 
-bench: setup program ## calls/s and latency beside a bare gRPC C core client
+bench: setup program ## calls/s and latency beside a bare gRPC client and the old pipes: five minutes
 	@$(MAKE) -s -C bench bench
 
+bench-all: setup program ## the same with every kind of work: half an hour
+	@$(MAKE) -s -C bench bench-all
+
 bench-legacy: setup program ## the same Python handlers behind the old pipes and behind snakemux, as ratios
-	@mix do compile, run --no-start bench/legacy/bench.exs bench/legacy/results.json
+	@$(MAKE) -s -C bench all
+	@ERL_FLAGS='-pa _build/bench/ebin' mix do compile, run --no-start bench/legacy/bench.exs bench/legacy/results.json
 	@$(SNAKEMUX_PYTHON) bench/legacy/plot.py bench/legacy/results.json bench/legacy/legacy.svg
 
 clean: ## remove what was built
@@ -66,4 +70,4 @@ clean: ## remove what was built
 quickstart: setup ## the code of the README
 	@mix do compile, run --no-start examples/quickstart/quickstart.exs
 
-.PHONY: all help setup program quickstart demo test test-c test-erlang test-elixir test-python test-legacy check check-headers asan fuzz soak bench bench-legacy clean
+.PHONY: all help setup program quickstart demo test test-c test-erlang test-elixir test-python test-legacy check check-headers asan fuzz soak bench bench-all bench-legacy clean

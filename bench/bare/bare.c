@@ -4,6 +4,7 @@
  */
 #include "channel.h"
 #include "latency.h"
+#include "request.h"
 #include "snakepit.pb-c.h"
 
 #include <getopt.h>
@@ -20,12 +21,12 @@
 #include <sys/resource.h>
 
 static const char usage_text[] =
-    "usage: bare --target TARGET... [--tuned] [WORK]   without WORK: one on each line of stdin\n"
+    "usage: bare --target TARGET... [--tuned] [--codec json|msgpack] [WORK]   without WORK: one on each line of stdin\n"
     "WORK: unary IN_FLIGHT SIZE MS [WARM_UP_MS]   echo of SIZE bytes, closed loop\n"
     "      stream STREAMS SIZE MS [WARM_UP_MS]    chunks of SIZE bytes, as fast as they come\n"
     "Prints one line for each: done N seconds S p50_us N p99_us N max_us N bytes N cpu_s S failed N\n";
 
-enum { DEFAULT_WARM_UP_MS = 150, FOREVER = 1000000000, MAX_PEERS = 16 };
+enum { DEFAULT_WARM_UP_MS = 150, MAX_PEERS = 16 };
 
 /* One connection to one worker. */
 struct peer {
@@ -36,6 +37,7 @@ struct peer {
 
 struct client {
     grpc_completion_queue *queue;
+    enum request_codec codec;
     struct peer peers[MAX_PEERS];
     size_t peer_count;
 };
@@ -66,6 +68,7 @@ struct call {
     int64_t started;
     int outstanding;
     bool measured;
+    grpc_metadata metadata;
     grpc_metadata_array initial;
     grpc_metadata_array trailing;
     grpc_byte_buffer *request;
@@ -77,38 +80,6 @@ struct call {
         enum tag_kind kind;
     } tags[2];
 };
-
-static grpc_byte_buffer *pack_request(bool streaming, size_t size)
-{
-    Snakepit__ExecuteRequest request = SNAKEPIT__EXECUTE_REQUEST__INIT;
-    Snakepit__ExecuteRequest__ArgsEntry entries[2] = {SNAKEPIT__EXECUTE_REQUEST__ARGS_ENTRY__INIT,
-                                                      SNAKEPIT__EXECUTE_REQUEST__ARGS_ENTRY__INIT};
-    Snakepit__ExecuteRequest__ArgsEntry *args[2] = {&entries[0], &entries[1]};
-    char count[32], chunk_size[32];
-    /* A JSON string, so that workers of every kind can read it. */
-    size_t len = size < 2 ? 2 : size;
-    char *data = smx_alloc(len);
-    memset(data, 'x', len);
-    data[0] = data[len - 1] = '"';
-    snprintf(count, sizeof(count), "%d", FOREVER);
-    snprintf(chunk_size, sizeof(chunk_size), "%zu", size);
-    entries[0].key = streaming ? "count" : "data";
-    entries[0].value.data = (uint8_t *)(streaming ? count : data);
-    entries[0].value.len = streaming ? strlen(count) : len;
-    entries[1].key = "size";
-    entries[1].value.data = (uint8_t *)chunk_size;
-    entries[1].value.len = strlen(chunk_size);
-    request.command = streaming ? "chunks" : "echo";
-    request.n_args = streaming ? 2 : 1;
-    request.args = args;
-    request.request_id = "0123456789abcdef";
-    grpc_slice slice = grpc_slice_malloc(snakepit__execute_request__get_packed_size(&request));
-    snakepit__execute_request__pack(&request, GRPC_SLICE_START_PTR(slice));
-    grpc_byte_buffer *buffer = grpc_raw_byte_buffer_create(&slice, 1);
-    grpc_slice_unref(slice);
-    free(data);
-    return buffer;
-}
 
 /* Bytes of the values in the message, -1 when it is not a good one. */
 static int64_t unpack(bool streaming, grpc_byte_buffer *buffer)
@@ -163,7 +134,7 @@ static void call_begin(struct call *call)
     call->started = smx_now_us();
     call->measured = call->started >= work->measure_from;
     /* Packed anew for each call, as anybody would do it. */
-    call->request = pack_request(work->streaming, work->size);
+    call->request = request_pack(work->client->codec, work->streaming, work->size);
     call->response = NULL;
     call->call = grpc_channel_create_registered_call(
         call->peer->channel, NULL, GRPC_PROPAGATE_DEFAULTS, work->client->queue,
@@ -171,6 +142,8 @@ static void call_begin(struct call *call)
         gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_seconds(60, GPR_TIMESPAN)), NULL);
     grpc_metadata_array_init(&call->initial);
     grpc_metadata_array_init(&call->trailing);
+    ops[0].data.send_initial_metadata.count = request_metadata(work->client->codec, &call->metadata);
+    ops[0].data.send_initial_metadata.metadata = &call->metadata;
     ops[1].data.send_message.send_message = call->request;
     ops[3].data.recv_initial_metadata.recv_initial_metadata = &call->initial;
     ops[4].data.recv_status_on_client.trailing_metadata = &call->trailing;
@@ -329,11 +302,14 @@ static void add_peer(struct client *client, const char *target, bool tuned)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"target", required_argument, NULL, 't'}, {"tuned", no_argument, NULL, 'u'}, {0}};
+    static const struct option options[] = {{"target", required_argument, NULL, 't'},
+                                            {"tuned", no_argument, NULL, 'u'},
+                                            {"codec", required_argument, NULL, 'c'},
+                                            {0}};
     const char *targets[MAX_PEERS];
     size_t count = 0;
     bool tuned = false;
+    enum request_codec codec = REQUEST_JSON;
     bool good = true;
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -341,6 +317,10 @@ int main(int argc, char **argv)
             targets[count++] = optarg;
         else if (option == 'u')
             tuned = true;
+        else if (option == 'c' && strcmp(optarg, "msgpack") == 0)
+            codec = REQUEST_MSGPACK;
+        else if (option == 'c' && strcmp(optarg, "json") == 0)
+            codec = REQUEST_JSON;
         else
             good = false;
     }
@@ -349,7 +329,7 @@ int main(int argc, char **argv)
         return 2;
     }
     grpc_init();
-    struct client client = {.queue = grpc_completion_queue_create_for_next(NULL)};
+    struct client client = {.queue = grpc_completion_queue_create_for_next(NULL), .codec = codec};
     for (size_t i = 0; i < count; i++)
         add_peer(&client, targets[i], tuned);
     char line[256] = "";

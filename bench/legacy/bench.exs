@@ -1,58 +1,11 @@
 # The same Python handlers behind the old pipes and behind snakemux, all sides in turn within one run.
 # mix run --no-start bench/legacy/bench.exs [OUT.json]     SECONDS=0.4 ROUNDS=5
 #
-#   pipes    the old worker on {packet,4}, a minimal pool around it
+#   pipes    the old worker on {packet,4}, a minimal pool around it (bench/src/bench_pool.erl)
 #   front    the same pool over `snakemux legacy`, each front with a worker of its own
 #   share    the same, all fronts with one worker
 #   mux      Snakemux.execute to the same handlers as gRPC workers
 #   wrap     Snakemux.execute to the old workers behind `snakemux wrap`
-
-defmodule Pipes do
-  # As much of a pool as a fair comparison needs: one process owns the ports, callers wait for an idle one. The frame is
-  # ready, and the answer is not decoded: that costs the same on all sides.
-  use GenServer
-
-  def start(exe, args, count), do: GenServer.start(__MODULE__, {exe, args, count})
-  def call(pool, frame), do: GenServer.call(pool, {:call, frame}, :infinity)
-
-  @impl true
-  def init({exe, args, count}) do
-    options = [:binary, {:packet, 4}, {:args, args}]
-    ports = for _ <- 1..count, do: Port.open({:spawn_executable, exe}, options)
-    for port <- ports, do: Port.command(port, ~s({"args":{"initialization":true},"command":"ping","id":1}))
-
-    for port <- ports do
-      receive do
-        {^port, {:data, _}} -> :ok
-      end
-    end
-
-    {:ok, {ports, :queue.new(), %{}}}
-  end
-
-  @impl true
-  def handle_call({:call, frame}, from, {[port | idle], waiting, calls}) do
-    Port.command(port, frame)
-    {:noreply, {idle, waiting, Map.put(calls, port, from)}}
-  end
-
-  def handle_call({:call, frame}, from, {[], waiting, calls}),
-    do: {:noreply, {[], :queue.in({frame, from}, waiting), calls}}
-
-  @impl true
-  def handle_info({port, {:data, reply}}, {idle, waiting, calls}) do
-    GenServer.reply(Map.fetch!(calls, port), byte_size(reply))
-
-    case :queue.out(waiting) do
-      {{:value, {frame, from}}, waiting} ->
-        Port.command(port, frame)
-        {:noreply, {idle, waiting, Map.put(calls, port, from)}}
-
-      {:empty, _} ->
-        {:noreply, {[port | idle], waiting, Map.delete(calls, port)}}
-    end
-  end
-end
 
 defmodule Bench do
   @root Path.expand("../..", __DIR__)
@@ -93,7 +46,7 @@ defmodule Bench do
   # Terms have one codec: the mux is measured once, beside both of the pipes'.
   defp carries?(side, codec), do: side not in [:mux, :wrap] or codec == :msgpack
 
-  defp start(:pipes, n), do: elem(Pipes.start(@python, @old_worker, n), 1)
+  defp start(:pipes, n), do: pool(@python, @old_worker, n)
   defp start(:front, n), do: front(n, [])
   defp start(:share, n), do: front(n, ["--share", "bench-#{System.pid()}"])
   defp start(:mux, n), do: mux(:bench_mux, {:python, module: "snakemux.legacy:generic", count: n})
@@ -102,7 +55,12 @@ defmodule Bench do
   defp front(n, flags) do
     worker = [@python, "-m", "snakemux.legacy", "--address", "{address}"]
     exe = List.to_string(:filename.join(:snakemux_options.priv_dir(), ~c"snakemux"))
-    elem(Pipes.start(exe, ["legacy"] ++ flags ++ ["--" | worker], n), 1)
+    pool(exe, ["legacy"] ++ flags ++ ["--" | worker], n)
+  end
+
+  defp pool(exe, args, n) do
+    {:ok, pool} = :bench_pool.start_link(exe, args, n)
+    pool
   end
 
   defp mux(name, spec) do
@@ -112,7 +70,7 @@ defmodule Bench do
   end
 
   defp stop({side, {_, pid}}) when side in [:mux, :wrap], do: Supervisor.stop(pid)
-  defp stop({_, pid}), do: GenServer.stop(pid)
+  defp stop({_, pool}), do: :bench_pool.stop(pool)
 
   defp call(side, {name, _}, _, size) when side in [:mux, :wrap] do
     args = %{"data" => text(size)}
@@ -121,7 +79,7 @@ defmodule Bench do
 
   defp call(_, pool, codec, size) do
     frame = frame(codec, text(size))
-    fn -> if Pipes.call(pool, frame) < size, do: raise("a short answer") end
+    fn -> if byte_size(:bench_pool.call(pool, frame)) < size, do: raise("a short answer") end
   end
 
   defp text(size), do: String.duplicate("x", size)

@@ -1,10 +1,11 @@
-%% The harness: starts one worker and all contestants, then lets them do the same work in turns, round after round, so
-%% that a noisy minute of the machine hits all of them. Prints a table and writes JSON.
+%% The harness: starts the workers and all contestants, then lets them do the same work in turns, round after round, so
+%% that a noisy minute of the machine hits all of them. Prints tables and writes JSON.
 -module(bench).
 
 -export([main/0]).
 
--define(WARM_UP_MS, 150).
+-define(WARM_UP_MS, 150). %% before the first round of a kind of work
+-define(AGAIN_MS, 50).    %% before each further one
 
 -spec main() -> no_return().
 main() ->
@@ -23,26 +24,25 @@ main() ->
 
 usage() ->
     "usage: make bench BENCH='[OPTION...]'\n"
-    "  --set core|all|quick|extra  the kinds of work (core)\n"
-    "  --contestants A,B      of bare,tuned,api,terms,hand,echo (all but terms)\n"
-    "  --transport unix|tcp   to the worker (unix)\n"
-    "  --worker native|python which one (native)\n"
-    "  --workers N            how many of them (1)\n"
+    "  --set core|all|quick|native|python|extra  the kinds of work (core)\n"
+    "  --contestants A,B      these only (those of the set)\n"
+    "  --transport unix|tcp   to the worker in C (as the set has it)\n"
+    "  --workers N            how many of it (as the set has it)\n"
     "  --rounds N  --ms N     of each kind of work (9 of 1000 ms)\n"
     "  --json FILE            where the figures go (bench.json in the build directory)\n".
 
 defaults() ->
-    #{set => core, contestants => [bare, tuned, api, hand, echo], transport => unix, worker => native, workers => 1, rounds => 9,
-      ms => 1000, json => none}.
+    #{set => core, contestants => bench_plan:names(), rounds => 9, ms => 1000,
+      json => filename:join(programs(), "bench.json"), change => #{}}.
 
 options([], Options) -> Options;
-options(["--set", Set | Rest], Options) -> options(Rest, Options#{set => one_of(Set, [core, all, quick, extra])});
+options(["--set", Set | Rest], Options) -> options(Rest, Options#{set => one_of(Set, bench_plan:sets())});
 options(["--contestants", Names | Rest], Options) ->
-    All = [bare, tuned, api, terms, hand, echo],
-    options(Rest, Options#{contestants => [one_of(Name, All) || Name <- string:lexemes(Names, ",")]});
-options(["--transport", Name | Rest], Options) -> options(Rest, Options#{transport => one_of(Name, [unix, tcp])});
-options(["--worker", Name | Rest], Options) -> options(Rest, Options#{worker => one_of(Name, [native, python])});
-options(["--workers", N | Rest], Options) -> options(Rest, Options#{workers => number(N)});
+    options(Rest, Options#{contestants => [one_of(Name, bench_plan:names()) || Name <- string:lexemes(Names, ",")]});
+options(["--transport", Name | Rest], #{change := Change} = Options) ->
+    options(Rest, Options#{change => Change#{transport => one_of(Name, [unix, tcp])}});
+options(["--workers", N | Rest], #{change := Change} = Options) ->
+    options(Rest, Options#{change => Change#{workers => number(N)}});
 options(["--rounds", N | Rest], Options) -> options(Rest, Options#{rounds => number(N)});
 options(["--ms", N | Rest], Options) -> options(Rest, Options#{ms => number(N)});
 options(["--json", File | Rest], Options) -> options(Rest, Options#{json => File});
@@ -60,66 +60,98 @@ number(Text) ->
         _ -> throw({usage, ["a number is wanted, not ", Text]})
     end.
 
-works(extra) ->
-    [];
-works(quick) ->
-    [{unary, 16, 16}, {stream, 1, 100}];
-works(core) ->
-    [{unary, N, 16} || N <- [1, 16, 64]] ++ [{stream, 1, 100}, {stream, 1, 65536}];
-works(all) ->
-    [{unary, N, Size} || Size <- [16, 1024], N <- [1, 16, 64, 256]] ++ [{unary, N, 1048576} || N <- [1, 16]] ++
-        [{stream, Streams, Size} || Size <- [100, 65536, 1048576], Streams <- [1, 64]].
-
-run(#{set := Set, contestants := Names, rounds := Rounds, ms := Ms, workers := Count} = Options) ->
-    Workers = [bench_worker:start(maps:with([transport, worker], Options)) || _ <- lists:seq(1, Count)],
-    Setup = #{targets => [bench_worker:target(Worker) || Worker <- Workers], programs => programs(), snakemux => snakemux_program()},
-    Contestants = [{Name, bench_contestant:start(module(Name), Setup)} || Name <- Names],
+run(#{set := Set, json := File} = Options) ->
+    Wanted = plan(Options),
+    {Workers, Missing} = start_workers(Wanted, bench_plan:has_extra(Set)),
+    Tables = [{Title, only(fun(#{worker := Kind}) -> Kind =/= Missing end, Blocks)} || {Title, Blocks} <- Wanted],
+    Contestants = maps:from_list([{Row, start_contestant(Row, Workers, N)} || {N, Row} <- numbered(rows(Tables))]),
     io:format("~ts~n", [bench_report:head(Options)]),
-    Results = [begin
-        Result = {Work, measure(Work, Contestants, Workers, Rounds, Ms)},
-        io:format("~ts~n", [bench_report:table(Result)]),
-        Result
-    end || Work <- works(Set)],
-    [bench_contestant:stop(Pid) || {_, Pid} <- Contestants],
-    Extra = case Set of
-        extra -> bench_extra:all(Setup);
-        all -> bench_extra:all(Setup);
-        _ -> []
+    Missing =:= none orelse io:format("Without the ~p worker, which is not built here.~n~n", [Missing]),
+    Results = [{Title, [result(Block, Contestants, Workers, Options) || Block <- Blocks]}
+               || {Title, Blocks} <- Tables, io:format("~ts~n~n", [bench_report:title(Title)]) =:= ok],
+    [bench_contestant:stop(Contestant) || Contestant <- maps:values(Contestants)],
+    Extra = case bench_plan:has_extra(Set) of
+        true -> bench_extra:all(setup(bench_plan:row(api), Workers, bench_extra));
+        false -> []
     end,
-    [bench_worker:stop(Worker) || Worker <- Workers],
-    File = json_file(Options),
-    ok = file:write_file(File, unicode:characters_to_binary(bench_report:json(Options, Results, Extra))),
+    [bench_worker:stop(Worker) || Worker <- lists:append(maps:values(Workers))],
+    Goals = bench_goals:judge(lists:append([Blocks || {_, Blocks} <- Results]), Extra),
+    io:format("~n~ts~n", [bench_report:goals(Goals)]),
+    ok = file:write_file(File, bench_json:encode(bench_report:data(Options, Results, Extra, Goals))),
     io:format("~ts~n", [File]).
 
-module(bare) -> bench_bare;
-module(tuned) -> bench_tuned;
-module(api) -> bench_api;
-module(terms) -> bench_terms;
-module(hand) -> bench_hand;
-module(echo) -> bench_echo.
+%% What is said on the command line changes the rows with our worker in C.
+plan(#{set := Set, contestants := Names, change := Change}) ->
+    Chosen = fun(#{name := Name}) -> lists:member(Name, Names) end,
+    [{Title, [{Work, [changed(Row, Change) || Row <- Rows]} || {Work, Rows} <- only(Chosen, Blocks)]}
+     || {Title, Blocks} <- bench_plan:tables(Set)].
+
+changed(#{worker := c} = Row, Change) -> maps:merge(Row, Change);
+changed(Row, _) -> Row.
+
+only(Condition, Blocks) ->
+    [{Work, Left} || {Work, Rows} <- Blocks, Left <- [lists:filter(Condition, Rows)], Left =/= []].
+
+rows(Tables) ->
+    lists:usort([Row || {_, Blocks} <- Tables, {_, Rows} <- Blocks, Row <- Rows]).
+
+numbered(List) -> lists:zip(lists:seq(1, length(List)), List).
+
+%% As many of each kind as some row wants. What is not built has no lines: the library then runs its other server.
+start_workers(Tables, HasExtra) ->
+    Extra = [bench_plan:row(api) || HasExtra],
+    Wanted = lists:foldl(fun(#{worker := Kind, transport := Transport, workers := Count}, All) ->
+        maps:update_with({Kind, Transport}, fun(N) -> max(N, Count) end, Count, All)
+    end, #{}, [Row || #{worker := Kind} = Row <- rows(Tables) ++ Extra, Kind =/= none]),
+    Workers = maps:map(fun({Kind, Transport}, Count) ->
+        [bench_worker:start(#{transport => Transport, worker => Kind}) || _ <- lists:seq(1, Count)]
+    end, Wanted),
+    case Workers of
+        #{{native, unix} := [Worker]} ->
+            case bench_worker:server(Worker) of
+                <<"native">> -> {Workers, none};
+                _ -> bench_worker:stop(Worker), {maps:remove({native, unix}, Workers), native}
+            end;
+        #{} -> {Workers, none}
+    end.
+
+start_contestant(#{name := Name} = Row, Workers, N) ->
+    bench_contestant:start(bench_plan:module(Name), setup(Row, Workers, list_to_atom("bench_" ++ integer_to_list(N)))).
+
+setup(Row, Workers, Name) ->
+    Row#{name := Name, targets => [bench_worker:target(Worker) || Worker <- workers(Row, Workers)],
+         programs => programs(), snakemux => snakemux_program()}.
+
+workers(#{worker := Kind, transport := Transport, workers := Count}, Workers) ->
+    lists:sublist(maps:get({Kind, Transport}, Workers, []), Count).
 
 programs() -> os:getenv("BENCH_PROGRAMS", ".").
 
 snakemux_program() -> os:getenv("SNAKEMUX_PROGRAM", "../priv/snakemux").
 
-json_file(#{json := none}) -> filename:join(programs(), "bench.json");
-json_file(#{json := File}) -> File.
+result({Work, Rows}, Contestants, Workers, #{rounds := Rounds, ms := Ms}) ->
+    Those = [{Row, maps:get(Row, Contestants), workers(Row, Workers)} || Row <- Rows],
+    Result = {Work, measure(Work, Those, Rounds, Ms)},
+    io:format("~ts~n", [bench_report:table(Result)]),
+    Result.
 
 %% Every second round goes backwards: nobody always comes after the same other one.
-measure(Work, Contestants, Workers, Rounds, Ms) ->
+measure(Work, Contestants, Rounds, Ms) ->
     Turns = [begin
         Order = case N rem 2 of 0 -> lists:reverse(Contestants); 1 -> Contestants end,
-        [{Name, turn(Work, Pid, Workers, Ms)} || {Name, Pid} <- Order]
+        WarmUp = case N of 1 -> ?WARM_UP_MS; _ -> ?AGAIN_MS end,
+        [{Row, turn(Work, Contestant, Workers, WarmUp, Ms)} || {Row, Contestant, Workers} <- Order]
     end || N <- lists:seq(1, Rounds)],
-    [{Name, [proplists:get_value(Name, Turn) || Turn <- Turns]} || {Name, _} <- Contestants].
+    [{Row, [proplists:get_value(Row, Turn) || Turn <- Turns]} || {Row, _, _} <- Contestants].
 
-turn(Work, Contestant, Workers, Ms) ->
-    _ = bench_contestant:run(Contestant, Work, ?WARM_UP_MS),
-    Pids = [{client, bench_contestant:os_pids(Contestant)}, {beam, [os:getpid()]}, {worker, lists:append([bench_worker:os_pids(Worker) || Worker <- Workers])}],
-    Before = [cpu(P) || {_, P} <- Pids],
+turn(Work, Contestant, Workers, WarmUp, Ms) ->
+    _ = bench_contestant:run(Contestant, Work, WarmUp),
+    #{worker := Own} = Pids = bench_contestant:os_pids(Contestant),
+    Watched = maps:to_list(Pids#{worker := Own ++ lists:append([bench_worker:os_pids(Worker) || Worker <- Workers])}),
+    Before = [cpu(P) || {_, P} <- Watched],
     Result = #{done := Done, seconds := Seconds} = bench_contestant:run(Contestant, Work, Ms),
-    After = [cpu(P) || {_, P} <- Pids],
-    Used = lists:zipwith3(fun({Who, _}, A, B) -> {Who, (B - A) * 1.0e6 / max(1, Done)} end, Pids, Before, After),
+    After = [cpu(P) || {_, P} <- Watched],
+    Used = lists:zipwith3(fun({Who, _}, A, B) -> {Who, (B - A) * 1.0e6 / max(1, Done)} end, Watched, Before, After),
     maps:merge(Result#{rate => Done / Seconds}, maps:from_list(Used)).
 
 cpu(Pids) -> lists:sum([bench_cpu:seconds(Pid) || Pid <- Pids]).

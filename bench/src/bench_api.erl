@@ -3,14 +3,9 @@
 -behaviour(bench_contestant).
 
 -export([start/1, os_pids/1, run/3, stop/1]).
--export([start/2, run/4]).
+-export([run/5]).
 
--define(MUX, ?MODULE).
-
-start(Setup) -> start(?MUX, Setup).
-
-%% @doc An instance with this name. Returns it with its port.
-start(Name, #{targets := Targets}) ->
+start(#{name := Name, targets := Targets}) ->
     {ok, _} = application:ensure_all_started(snakemux),
     Before = erlang:ports(),
     {ok, Instance} = snakemux:start_link(#{name => Name, workers => [{attach, Target, #{id => list_to_binary(Target)}} || Target <- Targets]}),
@@ -24,46 +19,29 @@ is_snakemux(undefined) -> false.
 os_pids({_, _, Port}) -> bench_bare:os_pids(Port).
 
 %% The credit is that of the contestant by hand; bench_terms has the default.
-run(State, {unary, _, _} = Work, Ms) -> run(State, Work, Ms, #{codec => raw});
-run(State, {stream, _, _} = Work, Ms) -> run(State, Work, Ms, #{codec => raw, credit => 256}).
+run(State, {unary, _, Size} = Work, Ms) ->
+    run(State, Work, Ms, #{<<"data">> => bench_contestant:data(Size)}, #{codec => raw});
+run(State, {stream, _, Size} = Work, Ms) ->
+    run(State, Work, Ms, #{<<"count">> => <<"1000000000">>, <<"size">> => integer_to_binary(Size)}, #{codec => raw, credit => 256}).
 
-%% @doc The same with call options.
-run({Mux, _, _}, {Kind, Callers, Size}, Ms, Options) ->
+%% @doc The same with other arguments and options.
+run({Mux, _, _}, {unary, Callers, _}, Ms, Args, Options) ->
+    bench_callers:run(Callers, Ms, fun() -> {ok, #{<<"data">> := _}} = snakemux:execute(Mux, <<"echo">>, Args, Options) end);
+run({Mux, _, _}, {stream, Streams, _}, Ms, Args, Options) ->
     Self = self(),
     End = erlang:monotonic_time(microsecond) + Ms * 1000,
-    Caller = fun() -> Self ! {self(), caller(Kind, Mux, Size, Options, End)} end,
-    Pids = [spawn_link(Caller) || _ <- lists:seq(1, Callers)],
-    {Done, Latencies} = lists:unzip([receive {Pid, Result} -> Result end || Pid <- Pids]),
-    bench_contestant:result(lists:sum(Done), Ms / 1000, lists:append(Latencies)).
+    Pids = [spawn_link(fun() -> Self ! {self(), consume(Mux, Args, Options, End)} end) || _ <- lists:seq(1, Streams)],
+    bench_contestant:result(lists:sum([receive {Pid, Done} -> Done end || Pid <- Pids]), Ms / 1000, []).
 
-caller(unary, Mux, Size, Options, End) ->
-    Data = case Options of
-        #{codec := raw} -> bench_contestant:data(Size);
-        #{} -> binary:copy(<<"x">>, max(0, Size - 2)) %% gets its quotes on the way
-    end,
-    unary(Mux, #{<<"data">> => Data}, Options, End, 0, []);
-caller(stream, Mux, Size, Options, End) ->
-    {Count, SizeValue} = case Options of
-        #{codec := raw} -> {<<"1000000000">>, integer_to_binary(Size)};
-        #{} -> {1000000000, Size}
-    end,
-    Count1 = fun(#{<<"data">> := _}, N) ->
+consume(Mux, Args, Options, End) ->
+    Count = fun(#{<<"data">> := _}, N) ->
         case erlang:monotonic_time(microsecond) < End of
             true -> {cont, N + 1};
             false -> {halt, N}
         end
     end,
-    {ok, Done} = snakemux:stream_fold(Mux, <<"chunks">>, #{<<"count">> => Count, <<"size">> => SizeValue}, Count1, 0,
-                                      Options#{timeout => infinity}),
-    {Done, []}.
-
-unary(Mux, Args, Options, End, Done, Latencies) ->
-    Sent = erlang:monotonic_time(microsecond),
-    {ok, #{<<"data">> := _}} = snakemux:execute(Mux, <<"echo">>, Args, Options),
-    case erlang:monotonic_time(microsecond) of
-        Now when Now < End -> unary(Mux, Args, Options, End, Done + 1, [Now - Sent | Latencies]);
-        _ -> {Done, Latencies}
-    end.
+    {ok, Done} = snakemux:stream_fold(Mux, <<"chunks">>, Args, Count, 0, Options#{timeout => infinity}),
+    Done.
 
 stop({_, Instance, _}) ->
     unlink(Instance),

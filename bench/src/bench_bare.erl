@@ -8,15 +8,27 @@
 start(Setup) -> start(Setup, []).
 
 -spec start(bench_contestant:setup(), [string()]) -> port().
-start(#{targets := Targets, programs := Dir}, Options) ->
-    open_port({spawn_executable, filename:join(Dir, "bare")},
-              [{args, lists:append([["--target", Target] || Target <- Targets]) ++ Options}, {line, 1024}, exit_status]).
+start(#{targets := Targets, programs := Dir, worker := Worker}, Options) ->
+    Args = lists:append([["--target", Target] || Target <- Targets]) ++ ["--codec", codec(Worker)] ++ Options,
+    open_port({spawn_executable, filename:join(Dir, "bare")}, [{args, Args}, {line, 1024}, exit_status]).
+
+%% Each worker gets what it prefers.
+codec(c) -> "json";
+codec(_) -> "msgpack".
 
 os_pids(Port) ->
     {os_pid, Pid} = erlang:port_info(Port, os_pid),
     [Pid].
 
-run(Port, {Kind, InFlight, Size}, Ms) ->
+run(Port, {stream, _, _} = Work, Ms) ->
+    Result = work(Port, Work, Ms),
+    %% Megabytes that the worker sent before it heard of the end may still be in the socket. Answers come behind them.
+    _ = work(Port, {unary, 16, 16}, 1),
+    Result;
+run(Port, Work, Ms) ->
+    work(Port, Work, Ms).
+
+work(Port, {Kind, InFlight, Size}, Ms) ->
     port_command(Port, io_lib:format("~s ~b ~b ~b 0~n", [Kind, InFlight, Size, Ms])),
     receive
         {Port, {data, {eol, Line}}} -> result(maps:from_list(pairs(string:lexemes(Line, " "))));

@@ -21,7 +21,7 @@ main() ->
 run([BudgetFile, Versions]) ->
     {ok, [Budget]} = file:consult(BudgetFile),
     Same = maps:get(versions, Budget) =:= Versions,
-    Worker = bench_worker:start(#{transport => unix, worker => native}),
+    Worker = bench_worker:start(#{transport => unix, worker => c}),
     Setup = #{targets => [bench_worker:target(Worker)]},
     Over = [Name || {Name, Work} <- works(), over(Name, cost(Setup, Work), maps:get(Name, Budget, none), Same)],
     bench_worker:stop(Worker),

@@ -4,6 +4,8 @@
 
 -export([all/1]).
 
+-export_type([finding/0]).
+
 -define(STREAMS, 10000).
 -define(BLOB, (67108864 - 4096)). %% with its frame it is one message of 64 MiB
 -define(SMALL_CALLS_MS, 3000).
@@ -13,7 +15,7 @@
 %% @doc Runs all of them.
 -spec all(bench_contestant:setup()) -> [finding()].
 all(Setup) ->
-    Findings = lists:append([in_process(Fun, Setup) || Fun <- [fun first_answer/1, fun idle_streams/1, fun fairness/1]]),
+    Findings = lists:append([in_process(Fun, Setup) || Fun <- [fun first_answer/1, fun idle/1, fun idle_streams/1, fun fairness/1]]),
     [io:format("  ~-58ts~12.1f~n", [Text, Value * 1.0]) || {_, Text, Value} <- Findings],
     Findings.
 
@@ -35,6 +37,19 @@ first_answer(Setup) ->
     end || _ <- lists:seq(1, 9)],
     [{first_answer_ms, "open_port to the first answer, ms", lists:nth(5, lists:sort(Times)) / 1000}].
 
+%% Connected, and nobody calls.
+idle(Setup) ->
+    Port = bench_hand:start(Setup),
+    [Pid] = bench_hand:os_pids(Port),
+    Cpu = idle_cpu(Pid),
+    bench_hand:stop(Port),
+    [{idle_cpu_ms, "an idle port program: CPU time in one second, ms", Cpu}].
+
+idle_cpu(Pid) ->
+    Before = bench_cpu:seconds(Pid),
+    timer:sleep(1000),
+    (bench_cpu:seconds(Pid) - Before) * 1000.
+
 idle_streams(Setup) ->
     Port = bench_hand:start(Setup),
     [Pid] = bench_hand:os_pids(Port),
@@ -45,9 +60,7 @@ idle_streams(Setup) ->
     bench_hand:await(Port, ?STREAMS, fun({chunk, _, _}) -> true; (_) -> false end),
     Opened = erlang:monotonic_time(microsecond),
     Memory = bench_cpu:memory(Pid) - Before,
-    Cpu = bench_cpu:seconds(Pid),
-    timer:sleep(1000),
-    Idle = bench_cpu:seconds(Pid) - Cpu,
+    Idle = idle_cpu(Pid),
     Cancel = erlang:monotonic_time(microsecond),
     bench_hand:send(Port, [{cancel, N} || N <- lists:seq(1, ?STREAMS)]),
     bench_hand:await(Port, ?STREAMS, fun({error, _, #{code := cancelled}}) -> true; (_) -> false end),
@@ -55,12 +68,12 @@ idle_streams(Setup) ->
     bench_hand:stop(Port),
     [{stream_memory, "10,000 idle streams: bytes each in the port program", Memory / ?STREAMS},
      {open_ms, "10,000 streams opened, each with its first chunk, ms", (Opened - Start) / 1000},
-     {idle_cpu_ms, "their CPU time in one second, ms", Idle * 1000},
+     {streams_cpu_ms, "their CPU time in one second, ms", Idle},
      {cancel_ms, "10,000 streams cancelled, ms", (Cancelled - Cancel) / 1000}].
 
 %% Small calls, one at a time, beside replies of 64 MiB that follow one another on the same port.
 fairness(Setup) ->
-    State = {Mux, _, _} = bench_api:start(bench_fairness, Setup),
+    State = {Mux, _, _} = bench_api:start(Setup),
     #{p50 := Alone50, p99 := Alone99} = bench_api:run(State, {unary, 1, 16}, ?SMALL_CALLS_MS),
     Big = spawn_link(fun() -> blobs(Mux, #{<<"size">> => integer_to_binary(?BLOB)}) end),
     timer:sleep(200),

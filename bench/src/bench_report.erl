@@ -1,31 +1,32 @@
-%% Figures as a table and as JSON. Knows nothing of how they came about.
+%% Figures as tables and as data. Knows nothing of how they came about.
 -module(bench_report).
 
--export([head/1, table/1, json/3]).
-
--type turn() :: #{rate := float(), p50 := number(), p99 := number(), client := float(), beam := float(), worker := float()}.
--type results() :: {bench_contestant:work(), [{Contestant :: atom(), [turn()]}]}.
+-export([head/1, title/1, table/1, goals/1, data/4]).
 
 -spec head(map()) -> iolist().
-head(#{transport := Transport, worker := Worker, workers := Workers, rounds := Rounds, ms := Ms}) ->
-    #{cpu := Cpu, cores := Cores, kernel := Kernel, otp := Otp} = machine(),
-    io_lib:format("~ts, ~b cores, Linux ~ts, OTP ~ts~n~b ~ts worker(s), ~ts, ~b rounds of ~b ms in turns; medians, (lowest..highest)~n"
+head(#{rounds := Rounds, ms := Ms}) ->
+    #{cpu := Cpu, cores := Cores, kernel := Kernel, otp := Otp, erl_flags := Flags} = machine(),
+    io_lib:format("~ts, ~b cores, Linux ~ts, OTP ~ts ~ts~n~b rounds of ~b ms in turns; medians, (lowest..highest)~n"
                   "CPU in us per call or message; client is the bare client or the port program~n",
-                  [Cpu, Cores, Kernel, Otp, Workers, Worker, transport(Transport), Rounds, Ms]).
+                  [Cpu, Cores, Kernel, Otp, Flags, Rounds, Ms]).
 
-transport(unix) -> "unix socket";
-transport(tcp) -> "TCP loopback".
+-spec title(string()) -> iolist().
+title(Title) -> [Title, $\n, lists:duplicate(length(Title), $=)].
 
--spec table(results()) -> iolist().
-table({Work, Contestants}) ->
-    Bare = proplists:get_value(bare, Contestants, []),
-    [title(Work), $\n, io_lib:format("  ~-9s~11s ~-19s~9s~9s~8s~8s~8s  ~s~n",
-                                     ["", unit(Work), "", "p50 us", "p99 us", "client", "BEAM", "worker", "of bare"]),
-     [row(Work, Name, Turns, Bare) || {Name, Turns} <- Contestants]].
+-define(COLUMNS, "  ~-22ts~-6ts~11ts ~-19ts~9ts~9ts~8ts~8ts~8ts  ~ts~n").
 
-title({unary, N, Size}) -> io_lib:format("unary echo, ~ts, ~b in flight", [bytes(Size), N]);
-title({stream, 1, Size}) -> io_lib:format("one stream, chunks of ~ts", [bytes(Size)]);
-title({stream, N, Size}) -> io_lib:format("~b streams, chunks of ~ts", [N, bytes(Size)]).
+-spec table(bench_stats:result()) -> iolist().
+table({Work, [{First, Turns} | _] = Rows}) ->
+    [work(Work), workers(First), $\n,
+     io_lib:format(?COLUMNS, ["", "over", unit(Work), "", "p50 us", "p99 us", "client", "BEAM", "worker", "of the first"]),
+     [row(Work, Row, RowTurns, Turns) || {Row, RowTurns} <- Rows]].
+
+work({unary, N, Size}) -> io_lib:format("unary echo, ~ts, ~b in flight", [bytes(Size), N]);
+work({stream, 1, Size}) -> io_lib:format("one stream, chunks of ~ts", [bytes(Size)]);
+work({stream, N, Size}) -> io_lib:format("~b streams, chunks of ~ts", [N, bytes(Size)]).
+
+workers(#{workers := 1}) -> "";
+workers(#{workers := N}) -> io_lib:format(", ~b workers", [N]).
 
 bytes(N) when N >= 1048576 -> io_lib:format("~b MiB", [N div 1048576]);
 bytes(N) when N >= 1024 -> io_lib:format("~b KiB", [N div 1024]);
@@ -35,44 +36,56 @@ unit({unary, _, _}) -> "calls/s";
 unit({stream, _, Size}) when Size >= 4096 -> "MB/s";
 unit({stream, _, _}) -> "messages/s".
 
-scale({stream, _, Size}) when Size >= 4096 -> Size / 1.0e6;
-scale(_) -> 1.
+row(Work, #{transport := Transport} = Row, Turns, First) ->
+    Rates = bench_stats:scaled(Work, Turns),
+    io_lib:format(?COLUMNS,
+                  [label(Row), atom_to_list(Transport), whole(bench_stats:median(Rates)), range(fun whole/1, Rates),
+                   latency(p50, Turns), latency(p99, Turns), cpu(client, Turns),
+                   case has_beam(Row) of true -> cpu(beam, Turns); false -> "-" end, cpu(worker, Turns), ratio(Turns, First)]).
 
-row(Work, Name, Turns, Bare) ->
-    Rates = [Rate * scale(Work) || #{rate := Rate} <- Turns],
-    io_lib:format("  ~-9s~11s ~-19s~9s~9s~8s~8s~8s  ~ts~n",
-                  [Name, whole(median(Rates)), ["(", whole(lists:min(Rates)), "..", whole(lists:max(Rates)), ")"],
-                   latency(p50, Turns), latency(p99, Turns), figure(client, Turns),
-                   case lists:member(Name, [bare, tuned]) of true -> "-"; false -> figure(beam, Turns) end,
-                   figure(worker, Turns), ratio(Turns, Bare)]).
+%% The others are C programs, which the BEAM only starts.
+has_beam(#{name := Name}) -> not lists:member(Name, [bare, tuned, old_direct, floor]).
+
+label(#{name := Name, worker := Worker, workers := Count, flags := Flags}) ->
+    [atom_to_list(Name),
+     case Worker of none -> ""; c -> ""; _ -> [" ", atom_to_list(Worker)] end,
+     case Count of 1 -> ""; _ -> io_lib:format(" x~b", [Count]) end,
+     case Flags of "" -> ""; _ -> [" ", lists:join(" ", lists:sublist(string:lexemes(Flags, " "), 2))] end].
 
 latency(Key, Turns) ->
-    case median(values(Key, Turns)) of
+    case bench_stats:median(bench_stats:values(Key, Turns)) of
         N when N > 0 -> whole(N);
         _ -> "-"
     end.
 
-figure(Key, Turns) -> one_digit(median(values(Key, Turns))).
+cpu(Key, Turns) -> io_lib:format("~.1f", [bench_stats:median(bench_stats:values(Key, Turns)) * 1.0]).
 
-values(Key, Turns) -> [maps:get(Key, Turn) || Turn <- Turns].
+ratio(Turns, First) ->
+    Ratios = bench_stats:ratios(Turns, First),
+    [two_digits(bench_stats:median(Ratios)), " ", range(fun two_digits/1, Ratios)].
 
-%% Each round against the bare client of the same round.
-ratio(_, []) -> "";
-ratio(Turns, Bare) ->
-    Ratios = lists:zipwith(fun(#{rate := A}, #{rate := B}) -> A / max(1.0, B) end, Turns, Bare),
-    io_lib:format("~.2f (~.2f..~.2f)", [median(Ratios) * 1.0, lists:min(Ratios) * 1.0, lists:max(Ratios) * 1.0]).
-
-median(Values) ->
-    Sorted = lists:sort(Values),
-    Half = length(Sorted) div 2,
-    case length(Sorted) rem 2 of
-        1 -> lists:nth(Half + 1, Sorted);
-        0 -> (lists:nth(Half, Sorted) + lists:nth(Half + 1, Sorted)) / 2
-    end.
+range(Format, Values) -> ["(", Format(lists:min(Values)), "..", Format(lists:max(Values)), ")"].
 
 whole(Number) -> integer_to_list(round(Number)).
 
-one_digit(Number) -> io_lib:format("~.1f", [Number * 1.0]).
+two_digits(Number) -> io_lib:format("~.2f", [Number * 1.0]).
+
+%% @doc What was wanted beside what has come out: told, never asserted.
+-spec goals([bench_goals:verdict()]) -> iolist().
+goals(Goals) ->
+    Measured = [Goal || #{values := [_ | _]} = Goal <- Goals],
+    [io_lib:format("~-96ts~12ts~10ts~n", ["Goals", "wanted", "measured"]),
+     [goal(Goal) || Goal <- Measured],
+     io_lib:format("  and ~b that this run has not measured: bench-all has them all~n", [length(Goals) - length(Measured)])].
+
+goal(#{text := Text, limit := Limit, values := Values, reached := Reached}) ->
+    io_lib:format("  ~-94ts~12ts~10ts  ~-8ts~ts~n",
+                  [Text, limit(Limit), two_digits(bench_stats:median(Values)),
+                   case Reached of true -> "reached"; false -> "missed" end,
+                   case Values of [_] -> ""; _ -> range(fun two_digits/1, Values) end]).
+
+limit({at_least, Number}) -> [">= ", two_digits(Number)];
+limit({at_most, Number}) -> ["<= ", two_digits(Number)].
 
 machine() ->
     #{cpu => cpu_name(file:read_file("/proc/cpuinfo")),
@@ -88,28 +101,23 @@ cpu_name({ok, Text}) ->
     end;
 cpu_name({error, _}) -> "unknown processor".
 
--spec json(map(), [results()], [{atom(), iodata(), number()}]) -> iolist().
-json(Options, Results, Extra) ->
-    encode(#{machine => maps:map(fun(_, Value) -> text(Value) end, machine()), options => maps:with([transport, worker, workers, rounds, ms, set], Options),
-             extra => maps:from_list([{Name, Value} || {Name, _, Value} <- Extra]),
-             date => text(calendar:system_time_to_rfc3339(erlang:system_time(second))),
-             works => [#{kind => Kind, in_flight => InFlight, size => Size,
-                         contestants => maps:from_list([{Name, columns(Turns)} || {Name, Turns} <- Contestants])}
-                       || {{Kind, InFlight, Size}, Contestants} <- Results]}).
+%% @doc Everything, every single round too, as maps and lists.
+-spec data(map(), [{string(), [bench_stats:result()]}], [bench_extra:finding()], [bench_goals:verdict()]) -> map().
+data(Options, Tables, Extra, Goals) ->
+    #{machine => maps:map(fun(_, Value) -> text(Value) end, machine()),
+      options => maps:with([rounds, ms, set], Options),
+      extra => [#{name => Name, text => text(Text), value => Value} || {Name, Text, Value} <- Extra],
+      goals => [#{text => text(Text), limit => text(limit(Limit)), values => Values, reached => Reached}
+                || #{text := Text, limit := Limit, values := Values, reached := Reached} <- Goals],
+      tables => [#{title => text(Title), blocks => [block(Result) || Result <- Results]} || {Title, Results} <- Tables]}.
+
+block({{Kind, InFlight, Size} = Work, [{First, _} | _] = Rows}) ->
+    #{kind => Kind, in_flight => InFlight, size => Size, title => text([work(Work), workers(First)]), unit => text(unit(Work)),
+      rows => [maps:merge(columns(Turns), #{name => maps:get(name, Row), server => maps:get(worker, Row), transport => maps:get(transport, Row),
+                                                workers => maps:get(workers, Row), label => text(label(Row))})
+               || {Row, Turns} <- Rows]}.
+
+columns(Turns) -> maps:from_list([{Key, bench_stats:values(Key, Turns)} || Key <- [rate, p50, p99, client, beam, worker]]).
 
 text(Value) when is_list(Value) -> unicode:characters_to_binary(Value);
 text(Value) -> Value.
-
-columns(Turns) -> maps:from_list([{Key, values(Key, Turns)} || Key <- [rate, p50, p99, client, beam, worker]]).
-
-encode(Map) when is_map(Map) ->
-    [${, lists:join(",\n", [[encode(Key), ": ", encode(Value)] || {Key, Value} <- maps:to_list(Map)]), $}];
-encode(Number) when is_integer(Number) -> integer_to_list(Number);
-encode(Number) when is_float(Number) -> io_lib:format("~.3f", [Number]);
-encode(Atom) when is_atom(Atom) -> encode(atom_to_binary(Atom));
-encode(Text) when is_binary(Text) -> [$", [escape(C) || C <- unicode:characters_to_list(Text)], $"];
-encode(List) when is_list(List) -> [$[, lists:join(", ", [encode(Item) || Item <- List]), $]].
-
-escape($") -> "\\\"";
-escape($\\) -> "\\\\";
-escape(C) -> [C].

@@ -1,13 +1,15 @@
-%% The worker that all contestants call: a program that prints where it listens.
+%% The workers that the contestants call: programs that print where they listen.
 -module(bench_worker).
 
--export([start/1, target/1, os_pids/1, stop/1]).
+-export([start/1, target/1, server/1, os_pids/1, stop/1]).
 
--export_type([worker/0]).
+-export_type([worker/0, kind/0]).
 
+%% c: ours on the C core; threaded: a plain grpcio server; aio and native: the two servers of the Python library.
+-type kind() :: c | threaded | aio | native.
 -opaque worker() :: {port(), Target :: string(), Dir :: file:filename()}.
 
--spec start(#{transport := unix | tcp, worker := native | python}) -> worker().
+-spec start(#{transport := unix | tcp, worker := kind()}) -> worker().
 start(#{transport := Transport, worker := Kind}) ->
     Dir = string:trim(os:cmd("mktemp -d")),
     Address = case Transport of
@@ -16,11 +18,15 @@ start(#{transport := Transport, worker := Kind}) ->
     end,
     Args = ["exec", "--"] ++ command(Kind) ++ ["--address", Address],
     Guardian = os:getenv("SNAKEMUX_PROGRAM"),
-    Port = open_port({spawn_executable, Guardian}, [{args, Args}, {line, 1024}, exit_status, stderr_to_stdout]),
+    Port = open_port({spawn_executable, Guardian},
+                     [{args, Args}, {line, 1024}, exit_status, stderr_to_stdout, {env, [{"SNAKEMUX_SERVER", atom_to_list(Kind)}]}]),
     {Port, target(Transport, Address, listening(Port)), Dir}.
 
-command(native) -> [filename:join(os:getenv("BENCH_PROGRAMS"), "worker")];
-command(python) -> [os:getenv("SNAKEMUX_PYTHON", "python3"), os:getenv("BENCH_PYTHON_WORKER")].
+command(c) -> [filename:join(os:getenv("BENCH_PROGRAMS"), "worker")];
+command(threaded) -> python("threaded.py");
+command(_) -> python("worker.py").
+
+python(Script) -> [os:getenv("SNAKEMUX_PYTHON", "python3"), filename:join(os:getenv("BENCH_PYTHON_WORKERS"), Script)].
 
 listening(Port) ->
     receive
@@ -39,6 +45,15 @@ target(tcp, _, Number) -> "ipv4:127.0.0.1:" ++ Number.
 
 -spec target(worker()) -> string().
 target({_, Target, _}) -> Target.
+
+%% @doc Which server of the Python library runs, by its own word.
+-spec server(worker()) -> binary() | unknown.
+server({_, Target, _}) ->
+    Port = bench_hand:start(#{targets => [Target], snakemux => os:getenv("SNAKEMUX_PROGRAM")}),
+    bench_hand:send(Port, {info, info, list_to_binary(Target), #{timeout => 5000}}),
+    [{ok, info, #{capabilities := Capabilities}, _}] = bench_hand:events(Port),
+    bench_hand:stop(Port),
+    maps:get(<<"server">>, Capabilities, unknown).
 
 %% The worker is the only child of the only child of its guardian.
 -spec os_pids(worker()) -> [pos_integer()].
