@@ -10,7 +10,6 @@
 #define _DEFAULT_SOURCE /* NOLINT(bugprone-reserved-identifier): that is its name */
 #include "inlet.h"
 
-#include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
