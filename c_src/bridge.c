@@ -40,8 +40,11 @@ static void emit_error(struct smx_bridge *bridge, const struct smx_command *comm
     smx_error_fini(error);
 }
 
+/* One that is drained or gone says nothing any more when the next one of its name is there. */
 static void emit_worker(struct smx_bridge *bridge, const struct smx_conn *conn)
 {
+    if (smx_pool_is_replaced(&bridge->pool, conn))
+        return;
     struct smx_buffer info = {0};
     smx_report_worker(conn, &info);
     emit(bridge, &(struct smx_event){
@@ -63,14 +66,37 @@ void smx_bridge_hello(struct smx_bridge *bridge)
 
 /* ---- Connections ---- */
 
+static void route_waiting(struct smx_bridge *bridge, struct smx_conn *conn)
+{
+    smx_route_queue(bridge, conn);
+    smx_route_queue(bridge, NULL);
+}
+
+/* What waits for a connection that leaves is routed when the whole frame is done: it may bring the next one. */
+static void route_soon(struct smx_bridge *bridge)
+{
+    smx_timer_set(&bridge->timers, &bridge->rerouting, smx_now_ms());
+}
+
+static void on_rerouting(void *owner)
+{
+    struct smx_bridge *bridge = owner;
+    for (struct smx_conn *conn = bridge->pool.retired; conn; conn = conn->next)
+        smx_route_queue(bridge, conn);
+    for (struct smx_conn *conn = bridge->pool.conns; conn; conn = conn->next)
+        if (conn->state == SMX_CONN_DRAINING)
+            smx_route_queue(bridge, conn);
+    smx_route_queue(bridge, NULL);
+}
+
 static void on_conn_changed(void *owner, struct smx_conn *conn)
 {
     struct smx_bridge *bridge = owner;
     emit_worker(bridge, conn);
-    if (conn->state == SMX_CONN_GONE)
-        return;
-    smx_route_queue(bridge, conn);
-    smx_route_queue(bridge, NULL);
+    if (conn->state == SMX_CONN_GONE || conn->state == SMX_CONN_DRAINING)
+        route_soon(bridge);
+    else
+        route_waiting(bridge, conn);
 }
 
 static void close_conn(struct smx_bridge *bridge, struct smx_conn *conn)
@@ -87,7 +113,6 @@ static void close_conn(struct smx_bridge *bridge, struct smx_conn *conn)
         why.sent = true;
         smx_request_fail(request, &why);
     }
-    smx_route_queue(bridge, conn);
     if (conn->leaver)
         smx_request_done(conn->leaver, (struct smx_span){0});
 }
@@ -177,7 +202,8 @@ static void handle_connect(struct smx_bridge *bridge, const struct smx_command *
 {
     struct smx_error why = {0};
     struct smx_conn *conn = NULL;
-    if (smx_pool_find(&bridge->pool, command->worker))
+    const struct smx_conn *there = smx_pool_find(&bridge->pool, command->worker);
+    if (there && there->state != SMX_CONN_DRAINING)
         smx_error_set(&why, SMX_ALREADY_EXISTS, "already_exists", "there is a worker %.*s already",
                       (int)command->worker.len, (const char *)command->worker.data);
     else
@@ -335,6 +361,7 @@ void smx_bridge_init(struct smx_bridge *bridge, const struct smx_limits *limits,
         .core_version = core_version,
     };
     smx_gate_init(&bridge->gate, queue, limits->max_message, limits->max_buffered);
+    bridge->rerouting = (struct smx_timer){.fire = on_rerouting, .owner = bridge};
     smx_sessions_init(&bridge->sessions, limits, &bridge->timers, on_session_expired, bridge);
 }
 

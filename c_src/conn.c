@@ -339,7 +339,8 @@ void smx_conn_close(struct smx_conn *conn)
 
 bool smx_conn_reap(struct smx_conn *conn)
 {
-    if (conn->state != SMX_CONN_GONE || conn->watching || conn->looking > 0 || conn->telling > 0 || conn->requests > 0)
+    bool used = conn->watching || conn->looking > 0 || conn->telling > 0 || conn->requests > 0 || conn->queue_count > 0;
+    if (conn->state != SMX_CONN_GONE || used)
         return false;
     smx_call_fini(&conn->info);
     smx_call_fini(&conn->health);

@@ -38,6 +38,12 @@ struct smx_conn *smx_pool_find(const struct smx_pool *pool, struct smx_span id)
     return NULL;
 }
 
+bool smx_pool_is_replaced(const struct smx_pool *pool, const struct smx_conn *conn)
+{
+    const struct smx_conn *named = smx_pool_find(pool, smx_buffer_span(&conn->id));
+    return named && named != conn;
+}
+
 /* Fewer in flight over weight; at a tie, fewer calls ever over weight, so that an idle pool takes turns. */
 static bool is_better(const struct smx_conn *a, const struct smx_conn *b)
 {

@@ -30,8 +30,10 @@ void smx_pool_add(struct smx_pool *pool, struct smx_conn *conn);
 void smx_pool_retire(struct smx_pool *pool, struct smx_conn *conn);
 /* Frees the retired connections that can be freed. */
 void smx_pool_reap(struct smx_pool *pool);
-/* NULL when there is none of this id. */
+/* The newest of this id: older ones are being drained. NULL when there is none. */
 struct smx_conn *smx_pool_find(const struct smx_pool *pool, struct smx_span id);
+/* There is a newer one of its id. */
+bool smx_pool_is_replaced(const struct smx_pool *pool, const struct smx_conn *conn);
 
 /* Any worker: the one with room and the fewest calls in flight over its weight. */
 enum smx_verdict smx_pool_choose(struct smx_pool *pool, struct smx_span command, struct smx_conn **conn);

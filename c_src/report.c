@@ -126,7 +126,7 @@ void smx_report_stats(const struct smx_bridge *bridge, struct smx_buffer *out)
 {
     size_t workers = 0, queued = bridge->pool.queued;
     for (const struct smx_conn *conn = bridge->pool.conns; conn; conn = conn->next) {
-        workers++;
+        workers += !smx_pool_is_replaced(&bridge->pool, conn);
         queued += conn->queue_count;
     }
     smx_term_put_map(out, 14);
@@ -147,6 +147,8 @@ void smx_report_stats(const struct smx_bridge *bridge, struct smx_buffer *out)
     smx_term_put_atom(out, "workers");
     smx_term_put_map(out, workers);
     for (const struct smx_conn *conn = bridge->pool.conns; conn; conn = conn->next) {
+        if (smx_pool_is_replaced(&bridge->pool, conn))
+            continue;
         smx_term_put_binary(out, smx_buffer_span(&conn->id));
         smx_term_put_map(out, 4);
         put_atom(out, "state", smx_conn_state_name(conn->state));

@@ -335,7 +335,8 @@ restart_worker(Mux, Id, How) -> with_worker(Mux, Id, fun(Pid) -> snakemux_worker
 restart_workers(Mux) -> restart_workers(Mux, #{}).
 
 %% @doc Restarts all workers: at once, or with `rolling => true' one after the other, each drained (`drain', 30000 ms) and
-%% waited for (`timeout', 60000 ms) before the next, so that no call fails that another worker can take.
+%% waited for (`timeout', 60000 ms) before the next. Calls go to the other workers meanwhile; those that only this one
+%% can take wait for its next life, so that none fails whose timeout is long enough.
 -spec restart_workers(mux(), #{rolling => boolean(), drain => non_neg_integer(), timeout => timeout()}) -> ok | error().
 restart_workers(Mux, Options) ->
     #{rolling := Rolling, drain := Drain, timeout := Timeout} = snakemux_options:restart(Options),

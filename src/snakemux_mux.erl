@@ -5,7 +5,7 @@
 -module(snakemux_mux).
 -behaviour(gen_server).
 
--export([start_link/1, watch/2, connect/2, disconnect/4, send/2, sync/1, kill/2]).
+-export([start_link/1, watch/2, connect/2, disconnect/4, replace/4, send/2, sync/1, kill/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -define(HELLO_TIMEOUT, 5000).
@@ -49,6 +49,10 @@ connect(Table, Id) -> cast(Table, {connect, Id}).
     snakemux_table:table(), snakemux_table:ref(), snakemux_proto:worker_id(), now | {drain, non_neg_integer()}
 ) -> ok.
 disconnect(Table, Ref, Id, How) -> cast(Table, {disconnect, Ref, Id, How}).
+
+%% @doc Drains a connection, with what the table says is wanted in its place: `Ref' hears when the old one is gone.
+-spec replace(snakemux_table:table(), snakemux_table:ref(), snakemux_proto:worker_id(), {drain, non_neg_integer()}) -> ok.
+replace(Table, Ref, Id, How) -> cast(Table, {replace, Ref, Id, How}).
 
 %% One that is not there has nothing to do: the next one starts from what is in the table.
 cast(Table, Message) ->
@@ -116,11 +120,13 @@ handle_cast({connect, Id}, #state{table = Table} = State) ->
         [Connect] -> {noreply, push([{disconnect, {disconnect, Id}, Id, now}, Connect], State)};
         [] -> {noreply, State}
     end;
-handle_cast({disconnect, Ref, _, _}, #state{ready = undefined, table = Table} = State) ->
+handle_cast({_, Ref, _, _}, #state{ready = undefined, table = Table} = State) ->
     _ = finish(Table, Ref, {error, down_error("it is starting")}),
     {noreply, State};
 handle_cast({disconnect, Ref, Id, How}, State) ->
-    {noreply, push([{disconnect, Ref, Id, How}], State)}.
+    {noreply, push([{disconnect, Ref, Id, How}], State)};
+handle_cast({replace, Ref, Id, How}, #state{table = Table} = State) ->
+    {noreply, push([{disconnect, Ref, Id, How} | snakemux_table:wanted(Table, Id)], State)}.
 
 %% @private
 handle_info({Port, {data, Frame}}, #state{port = Port} = State) ->

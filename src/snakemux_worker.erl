@@ -43,6 +43,8 @@
     %% Since when it is unresponsive, and since when moreover no call runs on it.
     silent_at :: integer() | undefined,
     idle_at :: integer() | undefined,
+    %% The next life, whose connection is wanted while the calls of this one end.
+    next :: #data{} | undefined,
     %% Who waits for its connection to be drained.
     drains = #{} :: #{snakemux:ref() => {restart, gen_statem:from()} | remove},
     %% Why it is down, and what the port program said of its connection.
@@ -122,7 +124,7 @@ handle_event(info, {snakemux, Ref, _}, _, #data{drains = Drains} = Data) when is
 handle_event({call, From}, {restart, now}, _, Data) ->
     again(?STOP, [{reply, From, ok}], Data);
 handle_event({call, From}, {restart, How}, _, Data) ->
-    {keep_state, drain(How, {restart, From}, Data)};
+    {keep_state, replace(How, From, Data)};
 handle_event(cast, {remove, now}, _, Data) ->
     {stop, {shutdown, removed}, Data};
 handle_event(cast, {remove, How}, _, Data) ->
@@ -132,7 +134,7 @@ handle_event(_, _, _, _) ->
 
 %% @private
 terminate(_, _, #data{table = Table, worker = #{id := Id}} = Data) ->
-    _ = stop_process(?STOP, disconnect(Data)),
+    _ = stop_process(?STOP, disconnect(forget_next(Data))),
     snakemux_table:remove_worker(Table, Id).
 
 %% ---- The process ----
@@ -162,13 +164,19 @@ start(#data{worker = #{id := Id, ready_timeout := Ms} = Worker, values = Values,
     end.
 
 %% A new life: where it will listen and what it is called. Calls can wait for it from now on.
-prepare(#data{worker = #{kind := attach}} = Data) ->
-    {ok, connect(Data)};
-prepare(#data{worker = Worker} = Data0) ->
+prepare(Data) ->
+    case place(Data) of
+        {ok, Placed} -> {ok, connect(Placed)};
+        Error -> Error
+    end.
+
+place(#data{worker = #{kind := attach}} = Data) ->
+    {ok, Data};
+place(#data{worker = Worker} = Data) ->
     try snakemux_dir:place(Worker) of
         {Target, Values, Dir} ->
-            Data = Data0#data{dir = Dir, values = Values, incarnation = binary:encode_hex(rand:bytes(12)), info = #{}},
-            {ok, connect(Data#data{worker = Worker#{target => Target}})}
+            Life = binary:encode_hex(rand:bytes(12)),
+            {ok, Data#data{dir = Dir, values = Values, incarnation = Life, info = #{}, worker = Worker#{target => Target}}}
     catch
         error:{badmatch, {error, Reason}} -> {error, io_lib:format("there is no place for its socket: ~p", [Reason])}
     end.
@@ -209,7 +217,7 @@ down(Why, #data{name = Name, worker = #{id := Id} = Worker, ready_at = ReadyAt} 
     Failures = case Stable of true -> 0; false -> Data0#data.failures end,
     Text = unicode:characters_to_binary([Why | snakemux_output:last_words(Worker, Data0#data.output)]),
     logger:error("snakemux ~p, worker ~ts: ~ts", [Name, Id, Text]),
-    Data1 = clean(Data0#data{failures = Failures + 1, ready_at = undefined, values = undefined, text = Text}),
+    Data1 = clean((forget_next(Data0))#data{failures = Failures + 1, ready_at = undefined, values = undefined, text = Text}),
     Data =
         case Failures < ?PATIENCE andalso prepare(Data1) of
             {ok, Prepared} -> Prepared;
@@ -218,12 +226,21 @@ down(Why, #data{name = Name, worker = #{id := Id} = Worker, ready_at = ReadyAt} 
     {next_state, down, show(down, Data), [{state_timeout, min(?MAX_BACKOFF, 100 bsl min(Failures, 9)), start} | no_timers()]}.
 
 %% A new process in the place of this one; calls can wait for it while the old one ends.
-again(Grace, Actions, #data{restarts = Restarts} = Old) ->
-    Data = Old#data{port = undefined, dir = undefined, values = undefined, ready_at = undefined, restarts = Restarts + 1,
-                    failures = 0, text = undefined},
-    Next = prepared(Data),
+again(Grace, Actions, Old) ->
+    Next0 = case Old#data.next of undefined -> prepared(reborn(Old)); Prepared -> Prepared end,
+    Next = Next0#data{drains = Old#data.drains},
     _ = stop_process(Grace, Old),
     {next_state, starting, show(starting, Next), [{next_event, internal, start} | Actions ++ no_timers()]}.
+
+reborn(#data{restarts = Restarts} = Old) ->
+    Old#data{port = undefined, dir = undefined, values = undefined, ready_at = undefined, restarts = Restarts + 1,
+             failures = 0, text = undefined, next = undefined}.
+
+%% It ended before its calls did, or for good.
+forget_next(#data{next = undefined} = Data) -> Data;
+forget_next(#data{next = Next} = Data) ->
+    _ = clean(Next),
+    Data#data{next = undefined}.
 
 prepared(Data) ->
     case prepare(Data) of
@@ -238,24 +255,40 @@ exit_text(Status) -> io_lib:format("ended with status ~b", [Status]).
 
 %% ---- The connection ----
 
-connect(#data{table = Table, worker = #{id := Id, connect := Connect, ready_timeout := Ms, target := Target}} = Data) ->
-    Options0 = Connect#{ready_timeout => Ms},
-    Options = case Data#data.incarnation of <<>> -> Options0; I -> Options0#{incarnation => I} end,
-    snakemux_table:want(Table, Id, {connect, {connect, Id}, Id, Target, Options}),
+connect(#data{table = Table, worker = #{id := Id}} = Data) ->
+    want(Data),
     snakemux_mux:connect(Table, Id),
     Data.
+
+want(#data{table = Table, worker = #{id := Id, connect := Connect, ready_timeout := Ms, target := Target}} = Data) ->
+    Options0 = Connect#{ready_timeout => Ms},
+    Options = case Data#data.incarnation of <<>> -> Options0; I -> Options0#{incarnation => I} end,
+    snakemux_table:want(Table, Id, {connect, {connect, Id}, Id, Target, Options}).
 
 disconnect(#data{name = Name, table = Table, worker = #{id := Id}} = Data) ->
     snakemux_table:unwant(Table, Id),
     snakemux_mux:disconnect(Table, {Name, self(), make_ref()}, Id, now),
     Data.
 
-drain(How, Then, #data{name = Name, table = Table, worker = #{id := Id}, drains = Drains} = Data) ->
-    Ref = {Name, self(), make_ref()},
+drain(How, Then, #data{table = Table, worker = #{id := Id}} = Data) ->
     snakemux_table:unwant(Table, Id),
+    drain(fun snakemux_mux:disconnect/4, How, Then, Data).
+
+drain(Ask, How, Then, #data{name = Name, table = Table, worker = #{id := Id}, drains = Drains} = Data) ->
+    Ref = {Name, self(), make_ref()},
     snakemux_table:add_call(Table, Ref, infinity, undefined),
-    snakemux_mux:disconnect(Table, Ref, Id, How),
+    Ask(Table, Ref, Id, How),
     Data#data{drains = Drains#{Ref => Then}}.
+
+%% Its calls end, and new ones that no other worker can take wait for its next life.
+replace(How, From, Data) ->
+    case place(reborn(forget_next(Data))) of
+        {ok, Next} ->
+            want(Next),
+            drain(fun snakemux_mux:replace/4, How, {restart, From}, Data#data{next = Next});
+        {error, _} ->
+            drain(How, {restart, From}, Data)
+    end.
 
 connection(ready, Was, #data{ready_at = At} = Data0) when Was =/= down ->
     Data = Data0#data{ready_at = case At of undefined -> now_ms(); _ -> At end, silent_at = undefined, text = undefined},

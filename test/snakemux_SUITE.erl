@@ -11,6 +11,7 @@ all() ->
     [
         {group, shared},
         queue, weights, commands, wrong_options, instance_down, add_and_remove, restart, rolling_restart_under_load,
+        rolling_restart_of_one_worker, waiting_calls_outlive_a_restart,
         start_concurrency, tutorial_spawned, tutorial_attached, targets, attached_far_away, no_grpcio, crash_loop, listens_late,
         never_ready, refused_target, ids_and_indexes, environment, session_lost, session_move, callers_that_die
     ].
@@ -401,17 +402,37 @@ restart(_) ->
     ?assertNotEqual(New, Newer),
     {ok, [#{restarts := 2}]} = snakemux:workers(Mux).
 
-rolling_restart_under_load(_) ->
-    Mux = start([python(#{count => 2})]),
-    Before = [pid_of(Mux, Id) || Id <- [<<"py-0">>, <<"py-1">>]],
+rolling_restart_under_load(_) -> rolls_under_load(python(#{count => 2}), [<<"py-0">>, <<"py-1">>]).
+
+%% Calls wait while the only worker is replaced.
+rolling_restart_of_one_worker(_) -> rolls_under_load(python(), [<<"py">>]).
+
+rolls_under_load(Worker, Ids) ->
+    Mux = start([Worker]),
+    Before = [pid_of(Mux, Id) || Id <- Ids],
     Test = self(),
     Callers = [spawn_link(fun() -> load(Mux, Test, 0) end) || _ <- lists:seq(1, 4)],
     ok = snakemux:restart_workers(Mux, #{rolling => true}),
+    receive after 300 -> ok end,
     [Caller ! stop || Caller <- Callers],
     Counts = [receive {done, Caller, Count} -> Count after 10000 -> ct:fail("no end") end || Caller <- Callers],
     ?assert(lists:sum(Counts) > 20),
     [?assertNot(mux_tools:is_alive(Pid)) || Pid <- Before],
-    [?assertNot(lists:member(pid_of(Mux, Id), Before)) || Id <- [<<"py-0">>, <<"py-1">>]].
+    [?assertNot(lists:member(pid_of(Mux, Id), Before)) || Id <- Ids].
+
+%% They were never sent, so that they can go to the next life; the one that runs is lost.
+waiting_calls_outlive_a_restart(_) ->
+    Mux = start([python(#{id => "one", max_concurrent => 1})]),
+    Pid = pid_of(Mux, <<"one">>),
+    Running = snakemux:execute_async(Mux, <<"block">>, #{name => restart}),
+    Waiting = [snakemux:execute_async(Mux, <<"whoami">>, #{}, Options) || Options <- [#{}, #{worker => <<"one">>}, #{session => <<"s">>}]],
+    eventually(fun() -> {ok, #{queued := Queued}} = snakemux:stats(Mux), Queued =:= 3 end),
+    ok = snakemux:restart_worker(Mux, <<"one">>),
+    {error, #{code := unavailable, sent := true}} = snakemux:next(Running, 1000),
+    [begin
+        {ok, #{<<"pid">> := New}} = snakemux:next(Ref, 10000),
+        ?assertNotEqual(Pid, New)
+     end || Ref <- Waiting].
 
 load(Mux, Test, Count) ->
     receive
