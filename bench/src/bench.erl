@@ -63,10 +63,10 @@ number(Text) ->
 run(#{set := Set, json := File} = Options) ->
     Wanted = plan(Options),
     {Workers, Missing} = start_workers(Wanted, bench_plan:has_extra(Set)),
-    Tables = [{Title, only(fun(#{worker := Kind}) -> Kind =/= Missing end, Blocks)} || {Title, Blocks} <- Wanted],
+    Tables = [{Title, only(fun(#{worker := Kind}) -> not lists:member(Kind, Missing) end, Blocks)} || {Title, Blocks} <- Wanted],
     Contestants = maps:from_list([{Row, start_contestant(Row, Workers, N)} || {N, Row} <- numbered(rows(Tables))]),
     io:format("~ts~n", [bench_report:head(Options)]),
-    Missing =:= none orelse io:format("Without the ~p worker, which is not built here.~n~n", [Missing]),
+    [io:format("Without the ~p worker, which is not built here.~n~n", [Kind]) || Kind <- Missing],
     Results = [{Title, [result(Block, Contestants, Workers, Options) || Block <- Blocks]}
                || {Title, Blocks} <- Tables, io:format("~ts~n~n", [bench_report:title(Title)]) =:= ok],
     [bench_contestant:stop(Contestant) || Contestant <- maps:values(Contestants)],
@@ -109,10 +109,10 @@ start_workers(Tables, HasExtra) ->
     case Workers of
         #{{native, unix} := [Worker]} ->
             case bench_worker:server(Worker) of
-                <<"native">> -> {Workers, none};
-                _ -> bench_worker:stop(Worker), {maps:remove({native, unix}, Workers), native}
+                <<"native">> -> {Workers, []};
+                _ -> bench_worker:stop(Worker), {maps:remove({native, unix}, Workers), [native]}
             end;
-        #{} -> {Workers, none}
+        #{} -> {Workers, []}
     end.
 
 start_contestant(#{name := Name} = Row, Workers, N) ->
