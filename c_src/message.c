@@ -9,6 +9,7 @@
 #include <zlib.h>
 
 #include "snakepit.pb-c.h"
+#include "wire.h"
 
 static const struct {
     const char *path;
@@ -32,90 +33,53 @@ bool smx_method_is_stream(enum smx_method method)
     return methods[method].stream;
 }
 
-static struct grpc_byte_buffer *pack(const ProtobufCMessage *message, size_t *len)
+static struct grpc_byte_buffer *buffer_of(grpc_slice slice)
 {
-    *len = protobuf_c_message_get_packed_size(message);
-    grpc_slice slice = grpc_slice_malloc(*len);
-    protobuf_c_message_pack(message, GRPC_SLICE_START_PTR(slice));
     grpc_byte_buffer *buffer = grpc_raw_byte_buffer_create(&slice, 1);
     grpc_slice_unref(slice);
     return buffer;
 }
 
-/* protobuf-c wants strings that end at a NUL; `at` moves behind the copy. */
-static char *string_of(struct smx_span span, char **at)
+static struct grpc_byte_buffer *pack(const ProtobufCMessage *message, size_t *len)
 {
-    char *string = *at;
-    if (span.len > 0)
-        memcpy(string, span.data, span.len);
-    string[span.len] = 0;
-    *at += span.len + 1;
-    return string;
+    *len = protobuf_c_message_get_packed_size(message);
+    grpc_slice slice = grpc_slice_malloc(*len);
+    protobuf_c_message_pack(message, GRPC_SLICE_START_PTR(slice));
+    return buffer_of(slice);
 }
 
-struct args {
-    Snakepit__ExecuteRequest__ArgsEntry *entries;
-    Snakepit__ExecuteRequest__ArgsEntry **list;
-    char *strings;
-};
-
-/* One block for the map's entries, the list of pointers to them and all strings of the message. */
-static struct args args_of(const struct smx_message *message, void **block)
+static size_t entry_size(const struct smx_pair *entry)
 {
-    size_t count = message->args.count;
-    size_t strings = message->session.len + message->command.len + message->request_id.len + 3;
-    for (size_t i = 0; i < count; i++)
-        strings += message->args.items[i].key.len + 1;
-    struct args args;
-    *block = smx_alloc(count * (sizeof(Snakepit__ExecuteRequest__ArgsEntry) + sizeof(void *)) + strings);
-    args.entries = *block;
-    args.list = (void *)(args.entries + count);
-    args.strings = (char *)(args.list + count);
-    for (size_t i = 0; i < count; i++) {
-        const struct smx_pair *pair = &message->args.items[i];
-        args.entries[i] = (Snakepit__ExecuteRequest__ArgsEntry)SNAKEPIT__EXECUTE_REQUEST__ARGS_ENTRY__INIT;
-        args.entries[i].key = string_of(pair->key, &args.strings);
-        args.entries[i].value.len = pair->value.len;
-        args.entries[i].value.data = (uint8_t *)pair->value.data;
-        args.list[i] = &args.entries[i];
+    return smx_wire_bytes_size(entry->key.len) + smx_wire_bytes_size(entry->value.len);
+}
+
+/*
+ * An ExecuteRequest, or a SessionRequest: the same behind the session. By hand, straight from what is borrowed into the
+ * slice: protobuf-c wants a structure for each entry, and a NUL behind each string.
+ */
+static struct grpc_byte_buffer *pack_execute(bool in_session, const struct smx_message *message, size_t *len)
+{
+    const struct smx_pairs args = message->args;
+    uint64_t timeout_ms = (uint64_t)message->timeout_ms;
+    struct smx_span session = in_session ? message->session : (struct smx_span){0};
+    unsigned before = in_session ? 1 : 0;
+    *len = smx_wire_bytes_size(session.len) + smx_wire_bytes_size(message->command.len) +
+           smx_wire_number_size(timeout_ms) + smx_wire_bytes_size(message->request_id.len);
+    for (size_t i = 0; i < args.count; i++) {
+        size_t size = entry_size(&args.items[i]);
+        *len += smx_wire_head_size(size) + size;
     }
-    return args;
-}
-
-static struct grpc_byte_buffer *pack_execute(const struct smx_message *message, size_t *len)
-{
-    void *block;
-    struct args args = args_of(message, &block);
-    Snakepit__ExecuteRequest request = SNAKEPIT__EXECUTE_REQUEST__INIT;
-    request.command = string_of(message->command, &args.strings);
-    request.n_args = message->args.count;
-    request.args = args.list;
-    request.timeout_ms = message->timeout_ms;
-    request.request_id = string_of(message->request_id, &args.strings);
-    struct grpc_byte_buffer *buffer = pack(&request.base, len);
-    free(block);
-    return buffer;
-}
-
-static struct grpc_byte_buffer *pack_session(const struct smx_message *message, size_t *len)
-{
-    void *block;
-    struct args args = args_of(message, &block);
-    Snakepit__SessionRequest request = SNAKEPIT__SESSION_REQUEST__INIT;
-    request.session_id = string_of(message->session, &args.strings);
-    request.command = string_of(message->command, &args.strings);
-    request.n_args = message->args.count;
-    /* Two entry types of the same layout: protoc-c makes one for each map field, both {string 1, bytes 2}. */
-    _Static_assert(sizeof(Snakepit__SessionRequest__ArgsEntry) == sizeof(Snakepit__ExecuteRequest__ArgsEntry),
-                   "map entries differ");
-    request.args = (Snakepit__SessionRequest__ArgsEntry **)args.list;
-    for (size_t i = 0; i < message->args.count; i++)
-        request.args[i]->base.descriptor = &snakepit__session_request__args_entry__descriptor;
-    request.timeout_ms = message->timeout_ms;
-    request.request_id = string_of(message->request_id, &args.strings);
-    struct grpc_byte_buffer *buffer = pack(&request.base, len);
-    free(block);
-    return buffer;
+    grpc_slice slice = grpc_slice_malloc(*len);
+    uint8_t *at = smx_wire_put_bytes(GRPC_SLICE_START_PTR(slice), 1, session);
+    at = smx_wire_put_bytes(at, before + 1, message->command);
+    for (size_t i = 0; i < args.count; i++) {
+        at = smx_wire_put_head(at, before + 2, entry_size(&args.items[i]));
+        at = smx_wire_put_bytes(at, 1, args.items[i].key);
+        at = smx_wire_put_bytes(at, 2, args.items[i].value);
+    }
+    at = smx_wire_put_number(at, before + 3, timeout_ms);
+    smx_wire_put_bytes(at, before + 4, message->request_id);
+    return buffer_of(slice);
 }
 
 struct grpc_byte_buffer *smx_message_pack(enum smx_method method, const struct smx_message *message, size_t *len)
@@ -123,10 +87,10 @@ struct grpc_byte_buffer *smx_message_pack(enum smx_method method, const struct s
     switch (method) {
     case SMX_METHOD_EXECUTE:
     case SMX_METHOD_EXECUTE_STREAM:
-        return pack_execute(message, len);
+        return pack_execute(false, message, len);
     case SMX_METHOD_EXECUTE_IN_SESSION:
     case SMX_METHOD_EXECUTE_IN_SESSION_STREAM:
-        return pack_session(message, len);
+        return pack_execute(true, message, len);
     case SMX_METHOD_HEALTH: {
         Snakepit__HealthRequest request = SNAKEPIT__HEALTH_REQUEST__INIT;
         return pack(&request.base, len);
@@ -146,37 +110,90 @@ void smx_message_free(struct grpc_byte_buffer *buffer)
     grpc_byte_buffer_destroy(buffer);
 }
 
-/* A map<string, bytes> of protobuf-c -> pairs; all its entry types share this layout. */
-static void read_bytes_map(void *entries, size_t count, struct smx_reply *reply)
+/* ---- ExecuteResponse and StreamResponse: in place ---- */
+
+/* Where pairs may begin behind so many bytes. */
+static size_t pairs_place(size_t len)
 {
-    Snakepit__ExecuteResponse__ResultEntry **list = entries;
-    struct smx_pair *pairs = smx_alloc(count * sizeof(*pairs));
-    for (size_t i = 0; i < count; i++) {
-        pairs[i].key = smx_span_of(list[i]->key);
-        pairs[i].value = (struct smx_span){list[i]->value.data, list[i]->value.len};
+    return (len + sizeof(void *) - 1) / sizeof(void *) * sizeof(void *);
+}
+
+enum { USUAL_VALUES = 4 }; /* with room for them from the beginning */
+
+/* Both say the same by the same numbers, but for the first one: success, is_final. */
+enum { FIRST = 1, VALUES = 2, ERROR = 3, TIMESTAMP = 4, REQUEST_ID = 5 };
+
+static bool is_answer(enum smx_method method)
+{
+    return method < SMX_METHOD_HEALTH;
+}
+
+static bool read_entry(struct smx_span rest, struct smx_pair *entry)
+{
+    struct smx_wire_field field;
+    *entry = (struct smx_pair){0};
+    while (smx_wire_next(&rest, &field)) {
+        if (field.number > 2)
+            continue;
+        if (field.type != SMX_WIRE_BYTES)
+            return false;
+        *(field.number == 1 ? &entry->key : &entry->value) = field.bytes;
     }
-    reply->arrays = pairs;
+    return rest.len == 0;
+}
+
+/* Entries of the map; false when the message can't be read. */
+static bool count_values(struct smx_span rest, size_t *count)
+{
+    struct smx_wire_field field;
+    *count = 0;
+    while (smx_wire_next(&rest, &field)) {
+        bool number = field.number == FIRST || field.number == TIMESTAMP;
+        if (field.number <= REQUEST_ID && field.type != (number ? SMX_WIRE_VARINT : SMX_WIRE_BYTES))
+            return false;
+        *count += field.number == VALUES;
+    }
+    return rest.len == 0;
+}
+
+/* Takes the bytes: the spans of the reply point into them, and its pairs follow them in the same block. */
+static bool read_answer(enum smx_method method, struct smx_buffer *bytes, size_t max_memory, struct smx_reply *reply)
+{
+    size_t count;
+    if (!count_values(smx_buffer_span(bytes), &count))
+        return false;
+    size_t place = pairs_place(bytes->len);
+    reply->size = place + count * sizeof(struct smx_pair);
+    if (reply->size > max_memory)
+        return false;
+    if (reply->size > bytes->cap)
+        bytes->data = smx_realloc(bytes->data, reply->size);
+    struct smx_pair *pairs = (struct smx_pair *)(void *)(bytes->data + place);
+    struct smx_wire_field field;
+    struct smx_span rest = smx_buffer_span(bytes);
+    reply->block = bytes->data;
+    *bytes = (struct smx_buffer){0};
     reply->values = (struct smx_pairs){pairs, count};
+    while (smx_wire_next(&rest, &field)) {
+        if (field.number == FIRST)
+            reply->success = reply->is_final = field.value != 0;
+        else if (field.number == VALUES && !read_entry(field.bytes, pairs++))
+            return false;
+        else if (field.number == ERROR)
+            reply->error = field.bytes;
+        else if (field.number == TIMESTAMP)
+            reply->timestamp = (int64_t)field.value;
+        else if (field.number == REQUEST_ID)
+            reply->request_id = field.bytes;
+    }
+    if (smx_method_is_stream(method))
+        reply->success = reply->error.len == 0;
+    else
+        reply->is_final = false;
+    return true;
 }
 
-static void read_execute(const Snakepit__ExecuteResponse *from, struct smx_reply *reply)
-{
-    reply->success = from->success;
-    reply->error = smx_span_of(from->error);
-    reply->timestamp = from->timestamp;
-    reply->request_id = smx_span_of(from->request_id);
-    read_bytes_map(from->result, from->n_result, reply);
-}
-
-static void read_stream(const Snakepit__StreamResponse *from, struct smx_reply *reply)
-{
-    reply->success = from->error[0] == 0;
-    reply->is_final = from->is_final;
-    reply->error = smx_span_of(from->error);
-    reply->timestamp = from->timestamp;
-    reply->request_id = smx_span_of(from->request_id);
-    read_bytes_map(from->chunk, from->n_chunk, reply);
-}
+/* ---- HealthResponse and InfoResponse: by protobuf-c ---- */
 
 static void read_health(const Snakepit__HealthResponse *from, struct smx_reply *reply)
 {
@@ -194,7 +211,7 @@ static void read_info(const Snakepit__InfoResponse *from, struct smx_reply *repl
     reply->version = smx_span_of(from->version);
     struct smx_pair *pairs = smx_alloc((from->n_capabilities + from->n_system_info) * sizeof(struct smx_pair) +
                                        from->n_supported_commands * sizeof(struct smx_span));
-    reply->arrays = pairs;
+    reply->block = pairs;
     reply->capabilities = (struct smx_pairs){pairs, from->n_capabilities};
     for (size_t i = 0; i < from->n_capabilities; i++)
         *pairs++ =
@@ -262,39 +279,34 @@ static void release(void *data, void *memory)
     free(memory);
 }
 
-static bool unpack(enum smx_method method, struct smx_span bytes, size_t max_message, struct smx_reply *reply)
+static bool unpack(enum smx_method method, struct smx_span bytes, size_t max_memory, struct smx_reply *reply)
 {
-    const ProtobufCMessageDescriptor *type = NULL;
-    switch (method) {
-    case SMX_METHOD_EXECUTE:
-    case SMX_METHOD_EXECUTE_IN_SESSION:
-        type = &snakepit__execute_response__descriptor;
-        break;
-    case SMX_METHOD_EXECUTE_STREAM:
-    case SMX_METHOD_EXECUTE_IN_SESSION_STREAM:
-        type = &snakepit__stream_response__descriptor;
-        break;
-    case SMX_METHOD_HEALTH:
-        type = &snakepit__health_response__descriptor;
-        break;
-    case SMX_METHOD_GET_INFO:
-        type = &snakepit__info_response__descriptor;
-        break;
-    }
-    struct budget budget = {.max = MEMORY_FACTOR * max_message};
+    bool health = method == SMX_METHOD_HEALTH;
+    struct budget budget = {.max = max_memory};
     ProtobufCAllocator allocator = {allocate, release, &budget};
-    reply->unpacked = protobuf_c_message_unpack(type, &allocator, bytes.len, bytes.data);
+    reply->unpacked = protobuf_c_message_unpack(health ? &snakepit__health_response__descriptor
+                                                       : &snakepit__info_response__descriptor,
+                                                &allocator, bytes.len, bytes.data);
     reply->size = budget.used;
-    if (!reply->unpacked)
-        return false;
-    if (type == &snakepit__execute_response__descriptor)
-        read_execute(reply->unpacked, reply);
-    else if (type == &snakepit__stream_response__descriptor)
-        read_stream(reply->unpacked, reply);
-    else if (type == &snakepit__health_response__descriptor)
+    if (reply->unpacked && health)
         read_health(reply->unpacked, reply);
-    else
+    else if (reply->unpacked)
         read_info(reply->unpacked, reply);
+    return reply->unpacked != NULL;
+}
+
+/* A copy in one piece, with room for a few pairs behind it: a slice of gRPC's may be a small part of a large block. */
+static bool copy_of(struct grpc_byte_buffer *buffer, struct smx_buffer *bytes)
+{
+    grpc_byte_buffer_reader reader;
+    grpc_slice *slice;
+    if (!grpc_byte_buffer_reader_init(&reader, buffer))
+        return false;
+    bytes->cap = pairs_place(grpc_byte_buffer_length(buffer)) + USUAL_VALUES * sizeof(struct smx_pair);
+    bytes->data = smx_realloc(NULL, bytes->cap);
+    while (grpc_byte_buffer_reader_peek(&reader, &slice))
+        smx_buffer_append(bytes, GRPC_SLICE_START_PTR(*slice), GRPC_SLICE_LENGTH(*slice));
+    grpc_byte_buffer_reader_destroy(&reader);
     return true;
 }
 
@@ -302,23 +314,24 @@ bool smx_message_read(enum smx_method method, struct grpc_byte_buffer *buffer, s
                       struct smx_reply *reply, struct smx_error *why)
 {
     *reply = (struct smx_reply){0};
-    grpc_byte_buffer_reader reader;
-    if (!grpc_byte_buffer_reader_init(&reader, buffer))
+    struct smx_buffer bytes = {0};
+    if (!copy_of(buffer, &bytes))
         return smx_error_set(why, SMX_INTERNAL, "decode", "the worker's message can't be read");
-    grpc_slice slice = grpc_byte_buffer_reader_readall(&reader);
-    grpc_byte_buffer_reader_destroy(&reader);
-    struct smx_span bytes = {GRPC_SLICE_START_PTR(slice), GRPC_SLICE_LENGTH(slice)};
-    struct smx_buffer inflated = {0};
     bool ok = true;
     if (buffer->data.raw.compression != GRPC_COMPRESS_NONE) {
-        ok = inflate_message(bytes, max_message, &inflated, why);
-        bytes = smx_buffer_span(&inflated);
+        struct smx_buffer inflated = {0};
+        ok = inflate_message(smx_buffer_span(&bytes), max_message, &inflated, why);
+        smx_buffer_fini(&bytes);
+        bytes = inflated;
     }
-    if (ok && !unpack(method, bytes, max_message, reply))
+    size_t max_memory = MEMORY_FACTOR * max_message;
+    if (ok && !(is_answer(method) ? read_answer(method, &bytes, max_memory, reply)
+                                  : unpack(method, smx_buffer_span(&bytes), max_memory, reply)))
         ok = smx_error_set(why, SMX_INTERNAL, "decode", "the worker's answer to %s is not the message it should be",
                            smx_method_path(method));
-    smx_buffer_fini(&inflated);
-    grpc_slice_unref(slice);
+    smx_buffer_fini(&bytes);
+    if (!ok)
+        smx_reply_fini(reply);
     return ok;
 }
 
@@ -326,6 +339,6 @@ void smx_reply_fini(struct smx_reply *reply)
 {
     if (reply->unpacked)
         protobuf_c_message_free_unpacked(reply->unpacked, NULL);
-    free(reply->arrays);
+    free(reply->block);
     *reply = (struct smx_reply){0};
 }

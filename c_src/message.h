@@ -60,8 +60,8 @@ struct smx_reply {
     int64_t active_sessions;
 
     size_t size;    /* bytes of memory */
-    void *unpacked; /* the protobuf-c message that the spans point into */
-    void *arrays;
+    void *block;    /* the bytes that the spans point into, arrays */
+    void *unpacked; /* or the protobuf-c message that they point into */
 };
 
 /*

@@ -5,6 +5,7 @@
 #include <grpc/byte_buffer_reader.h>
 #include <grpc/grpc.h>
 #include <grpc/slice.h>
+#include <stdio.h>
 #include <string.h>
 #include <zlib.h>
 
@@ -126,12 +127,96 @@ static void expect_fault(struct grpc_byte_buffer *buffer, enum smx_code code, co
     smx_message_free(buffer);
 }
 
+/* protobuf-c as the oracle: what it writes is what is read, whatever the sizes. */
+static void a_chunk_of_many_values_is_read_as_protobuf_c_wrote_it(void **state)
+{
+    (void)state;
+    enum { COUNT = 300 };
+    Snakepit__StreamResponse response = SNAKEPIT__STREAM_RESPONSE__INIT;
+    Snakepit__StreamResponse__ChunkEntry entries[COUNT], *list[COUNT];
+    char keys[COUNT][8];
+    static uint8_t value[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        snprintf(keys[i], sizeof(keys[i]), "k%zu", i);
+        entries[i] = (Snakepit__StreamResponse__ChunkEntry)SNAKEPIT__STREAM_RESPONSE__CHUNK_ENTRY__INIT;
+        entries[i].key = keys[i];
+        entries[i].value = (ProtobufCBinaryData){i, value};
+        list[i] = &entries[i];
+    }
+    response.is_final = 1;
+    response.n_chunk = COUNT;
+    response.chunk = list;
+    response.timestamp = -1;
+    response.request_id = "r";
+    response.chunk_index = 7;
+    struct smx_buffer packed = {0};
+    size_t size = snakepit__stream_response__get_packed_size(&response);
+    packed.len = snakepit__stream_response__pack(&response, smx_buffer_reserve(&packed, size));
+    struct grpc_byte_buffer *buffer = buffer_of(packed.data, packed.len, GRPC_COMPRESS_NONE);
+    struct smx_reply reply;
+    struct smx_error why = {0};
+    assert_true(smx_message_read(SMX_METHOD_EXECUTE_STREAM, buffer, 1 << 20, &reply, &why));
+    assert_true(reply.is_final && reply.success);
+    assert_int_equal(reply.timestamp, -1);
+    assert_true(smx_span_is(reply.request_id, "r"));
+    assert_int_equal(reply.values.count, COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_true(smx_span_is(reply.values.items[i].key, keys[i]));
+        assert_int_equal(reply.values.items[i].value.len, i);
+    }
+    assert_true(reply.size >= packed.len + COUNT * sizeof(struct smx_pair));
+    smx_reply_fini(&reply);
+    smx_message_free(buffer);
+    smx_buffer_fini(&packed);
+}
+
+#define BYTES(text) buffer_of(text, sizeof(text) - 1, GRPC_COMPRESS_NONE)
+
+static void unknown_fields_are_skipped_and_the_last_of_two_counts(void **state)
+{
+    (void)state;
+    struct smx_reply reply;
+    struct smx_error why = {0};
+    /* error "a", field 9 (fixed64), field 10 (fixed32), a value whose entry has a field 3, field 5000, error "b" */
+    struct grpc_byte_buffer *buffer = BYTES("\x1a\x01"
+                                            "a"
+                                            "\x49"
+                                            "12345678"
+                                            "\x55"
+                                            "1234"
+                                            "\x12\x06\x18\x07\x12\x02hi"
+                                            "\xc0\xb8\x02\x01"
+                                            "\x1a\x01"
+                                            "b");
+    assert_true(smx_message_read(SMX_METHOD_EXECUTE_STREAM, buffer, 1024, &reply, &why));
+    assert_true(smx_span_is(reply.error, "b"));
+    assert_false(reply.success);
+    assert_int_equal(reply.values.count, 1);
+    assert_int_equal(reply.values.items[0].key.len, 0);
+    assert_true(smx_span_is(reply.values.items[0].value, "hi"));
+    smx_reply_fini(&reply);
+    smx_message_free(buffer);
+}
+
 static void garbage_cut_streams_and_bombs_are_errors(void **state)
 {
     (void)state;
     expect_fault(buffer_of("\xff\xff\xff", 3, GRPC_COMPRESS_NONE), SMX_INTERNAL, "decode");
+    expect_fault(BYTES("\x0a\x01x"), SMX_INTERNAL, "decode");         /* success as bytes */
+    expect_fault(BYTES("\x12\x03\x0a\x02k"), SMX_INTERNAL, "decode"); /* a key that goes on behind its entry */
+    expect_fault(BYTES("\x12\x02\x10\x01"), SMX_INTERNAL, "decode");  /* a value as a number */
+    expect_fault(BYTES("\x1a\x7f"
+                       "abc"),
+                 SMX_INTERNAL, "decode");                    /* an error that is cut off */
+    expect_fault(BYTES("\x4b\x4c"), SMX_INTERNAL, "decode"); /* a group */
+    expect_fault(BYTES("\x00\x01"), SMX_INTERNAL, "decode"); /* field 0 */
+    expect_fault(BYTES("\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), SMX_INTERNAL, "decode"); /* 11 bytes */
     expect_fault(buffer_of("no gzip", 7, GRPC_COMPRESS_GZIP), SMX_INTERNAL, "decode");
     struct smx_buffer zeros = {0};
+    for (size_t i = 0; i < 500; i++) /* 500 empty entries: small on the wire, more than 4 KiB in memory */
+        smx_buffer_append(&zeros, "\x12\x00", 2);
+    expect_fault(buffer_of(zeros.data, zeros.len, GRPC_COMPRESS_NONE), SMX_INTERNAL, "decode");
+    zeros.len = 0;
     memset(smx_buffer_reserve(&zeros, 1 << 20), 0, 1 << 20);
     struct smx_buffer bomb = gzip(zeros.data, 1 << 20);
     assert_true(bomb.len < 2048);
@@ -146,6 +231,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_session_request_says_it_all),
         cmocka_unit_test(an_answer_is_read_plain_and_compressed),
+        cmocka_unit_test(a_chunk_of_many_values_is_read_as_protobuf_c_wrote_it),
+        cmocka_unit_test(unknown_fields_are_skipped_and_the_last_of_two_counts),
         cmocka_unit_test(garbage_cut_streams_and_bombs_are_errors),
     };
     grpc_init();
