@@ -18,8 +18,9 @@ def load(file: str) -> dict[str, Any]:
 def machine(data: dict[str, Any]) -> str:
     """Where it was measured, and how, in one line."""
     about, options = data["machine"], data["options"]
-    where = f"{about['cpu']}, {about['cores']} cores, Linux {about['kernel']}, OTP {about['otp']} {about['erl_flags']}"
-    return f"{where.strip()}; {options['rounds']} rounds of {options['ms']} ms"
+    where = f"{about['cpu']}, {about['cores']} cores, {about['memory_gib']} GiB"
+    runs = f"Linux {about['kernel']}, OTP {about['otp']} {about['erl_flags']}".strip()
+    return f"{where}, {runs}; {options['rounds']} rounds of {options['ms']} ms, load {about['load']} before"
 
 
 def row(block: Block, label: str) -> Row | None:

@@ -60,7 +60,8 @@ number(Text) ->
         _ -> throw({usage, ["a number is wanted, not ", Text]})
     end.
 
-run(#{set := Set, json := File} = Options) ->
+run(#{set := Set, json := File} = Given) ->
+    Options = Given#{machine => bench_report:machine()},
     Wanted = plan(Options),
     {Workers, Missing} = start_workers(Wanted, bench_plan:has_extra(Set)),
     Tables = [{Title, only(fun(#{worker := Kind}) -> not lists:member(Kind, Missing) end, Blocks)} || {Title, Blocks} <- Wanted],

@@ -1,14 +1,14 @@
 %% Figures as tables and as data. Knows nothing of how they came about.
 -module(bench_report).
 
--export([head/1, title/1, table/1, goals/1, data/4]).
+-export([machine/0, head/1, title/1, table/1, goals/1, data/4]).
 
 -spec head(map()) -> iolist().
-head(#{rounds := Rounds, ms := Ms}) ->
-    #{cpu := Cpu, cores := Cores, kernel := Kernel, otp := Otp, erl_flags := Flags} = machine(),
-    io_lib:format("~ts, ~b cores, Linux ~ts, OTP ~ts ~ts~n~b rounds of ~b ms in turns; medians, (lowest..highest)~n"
+head(#{rounds := Rounds, ms := Ms, machine := Machine}) ->
+    #{cpu := Cpu, cores := Cores, memory_gib := Memory, kernel := Kernel, otp := Otp, erl_flags := Flags, load := Load} = Machine,
+    io_lib:format("~ts, ~b cores, ~b GiB, Linux ~ts, OTP ~ts ~ts~nload average before: ~ts~n~b rounds of ~b ms in turns; medians, (lowest..highest)~n"
                   "CPU in us per call or message; client is the bare client or the port program~n",
-                  [Cpu, Cores, Kernel, Otp, Flags, Rounds, Ms]).
+                  [Cpu, Cores, Memory, Kernel, Otp, Flags, Load, Rounds, Ms]).
 
 -spec title(string()) -> iolist().
 title(Title) -> [Title, $\n, lists:duplicate(length(Title), $=)].
@@ -87,9 +87,14 @@ goal(#{text := Text, limit := Limit, values := Values, reached := Reached}) ->
 limit({at_least, Number}) -> [">= ", two_digits(Number)];
 limit({at_most, Number}) -> ["<= ", two_digits(Number)].
 
+%% @doc What it is measured on, and how busy it is with other things: to be asked before it is busy with us.
+-spec machine() -> map().
 machine() ->
-    #{cpu => cpu_name(file:read_file("/proc/cpuinfo")),
+    {ok, Load} = file:read_file("/proc/loadavg"),
+    #{load => hd(binary:split(Load, <<" ">>)),
+      cpu => cpu_name(file:read_file("/proc/cpuinfo")),
       cores => erlang:system_info(logical_processors_available),
+      memory_gib => memory(file:read_file("/proc/meminfo")),
       kernel => string:trim(os:cmd("uname -r")),
       otp => erlang:system_info(otp_release),
       erl_flags => os:getenv("BENCH_ERL_FLAGS", "")}.
@@ -101,10 +106,14 @@ cpu_name({ok, Text}) ->
     end;
 cpu_name({error, _}) -> "unknown processor".
 
+memory({ok, Text}) ->
+    {match, [KiB]} = re:run(Text, "MemTotal: *(\\d+)", [{capture, all_but_first, list}]),
+    round(list_to_integer(KiB) / 1048576).
+
 %% @doc Everything, every single round too, as maps and lists.
 -spec data(map(), [{string(), [bench_stats:result()]}], [bench_extra:finding()], [bench_goals:verdict()]) -> map().
-data(Options, Tables, Extra, Goals) ->
-    #{machine => maps:map(fun(_, Value) -> text(Value) end, machine()),
+data(#{machine := Machine} = Options, Tables, Extra, Goals) ->
+    #{machine => maps:map(fun(_, Value) -> text(Value) end, Machine),
       options => maps:with([rounds, ms, set], Options),
       extra => [#{name => Name, text => text(Text), value => Value} || {Name, Text, Value} <- Extra],
       goals => [#{text => text(Text), limit => text(limit(Limit)), values => Values, reached => Reached}
