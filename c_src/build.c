@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tensor.h"
 #include "term.h"
 
 enum { FEW = 16 };
@@ -24,7 +25,7 @@ static struct smx_buffer *begin(struct smx_build *build)
 
 void smx_build_null(struct smx_build *build)
 {
-    smx_term_put_atom(begin(build), build->null == SMX_NULL_NIL ? "nil" : "null");
+    smx_term_put_atom(begin(build), build->style.null == SMX_NULL_NIL ? "nil" : "null");
 }
 
 void smx_build_bool(struct smx_build *build, bool value)
@@ -50,6 +51,11 @@ void smx_build_double(struct smx_build *build, double value)
 void smx_build_binary(struct smx_build *build, struct smx_span value)
 {
     smx_term_put_binary(begin(build), value);
+}
+
+void smx_build_tensor(struct smx_build *build, const struct smx_npy *array)
+{
+    smx_tensor_put(begin(build), array, build->style.tensors);
 }
 
 static bool open_level(struct smx_build *build, bool is_map)

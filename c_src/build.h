@@ -2,6 +2,7 @@
 #ifndef SMX_BUILD_H
 #define SMX_BUILD_H
 
+#include "npy.h"
 #include "protocol.h"
 
 enum { SMX_BUILD_LEVELS = SMX_MAX_DEPTH + 1 }; /* a map of values that are of full depth */
@@ -14,10 +15,10 @@ struct smx_build_level {
     size_t first; /* of its keys in `keys` */
 };
 
-/* Zero but for `out` and `null` before use. */
+/* Zero but for `out` and `style` before use. */
 struct smx_build {
     struct smx_buffer *out; /* borrowed */
-    enum smx_null null;
+    struct smx_style style;
     struct smx_build_level levels[SMX_BUILD_LEVELS];
     size_t depth;
     size_t *keys; /* places of the keys of all open maps */
@@ -33,6 +34,7 @@ void smx_build_int(struct smx_build *build, int64_t value);
 void smx_build_uint(struct smx_build *build, uint64_t value);
 void smx_build_double(struct smx_build *build, double value);
 void smx_build_binary(struct smx_build *build, struct smx_span value);
+void smx_build_tensor(struct smx_build *build, const struct smx_npy *array);
 
 /* Opens a container in this place. False: there is no level left for it. */
 bool smx_build_list(struct smx_build *build);

@@ -85,12 +85,12 @@ static bool read_pair(enum smx_codec codec, const struct smx_pair *pair, struct 
     return false;
 }
 
-bool smx_codec_decode_pairs(enum smx_codec codec, struct smx_pairs pairs, enum smx_null null, struct smx_buffer *out,
-                            struct smx_error *why)
+bool smx_codec_decode_pairs(enum smx_codec codec, struct smx_pairs pairs, struct smx_style style,
+                            struct smx_buffer *out, struct smx_error *why)
 {
     size_t start = out->len;
     bool read = true;
-    struct smx_build build = {.out = out, .null = null};
+    struct smx_build build = {.out = out, .style = style};
     smx_build_map(&build);
     for (size_t i = 0; i < pairs.count && read; i++)
         read = read_pair(codec, &pairs.items[i], &build, why);
@@ -182,11 +182,11 @@ static void read_error_pair(struct smx_span term, size_t *at, struct smx_error *
     }
 }
 
-bool smx_codec_read_error(struct smx_span bytes, enum smx_null null, struct smx_error *error)
+bool smx_codec_read_error(struct smx_span bytes, struct smx_style style, struct smx_error *error)
 {
     char fault[SMX_CODEC_FAULT_SIZE];
     struct smx_buffer out = {0};
-    struct smx_build build = {.out = &out, .null = null};
+    struct smx_build build = {.out = &out, .style = style};
     size_t at = 0;
     size_t count;
     size_t details = 0;

@@ -26,8 +26,8 @@ bool smx_codec_encode_args(enum smx_codec codec, struct smx_span term, struct sm
  * (internal, reason `decode`, origin worker, sent, naming the key) and `out` unchanged when a key is not valid UTF-8 or
  * a value can't be read.
  */
-bool smx_codec_decode_pairs(enum smx_codec codec, struct smx_pairs pairs, enum smx_null null, struct smx_buffer *out,
-                            struct smx_error *why);
+bool smx_codec_decode_pairs(enum smx_codec codec, struct smx_pairs pairs, struct smx_style style,
+                            struct smx_buffer *out, struct smx_error *why);
 
 /*
  * Values of one codec (JSON, MSGPACK or LENIENT) as values of another (JSON or MSGPACK), within what terms can say:
@@ -41,6 +41,6 @@ bool smx_codec_transcode(enum smx_codec from, struct smx_pairs pairs, enum smx_c
  * (type, traceback, details), which become `error->details`, a map with binary keys. Sets code, message and details of
  * `error` (a fresh one). False when it can't be read; then `error` is untouched.
  */
-bool smx_codec_read_error(struct smx_span bytes, enum smx_null null, struct smx_error *error);
+bool smx_codec_read_error(struct smx_span bytes, struct smx_style style, struct smx_error *error);
 
 #endif

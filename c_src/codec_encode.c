@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "table.h"
+#include "tensor.h"
 #include "term.h"
 
 struct encoder {
@@ -92,13 +93,40 @@ static void put_atom(struct encoder *encoder, const char *name)
         put(encoder, (struct smx_value){SMX_VALUE_STRING, .span = smx_span_of(name)});
 }
 
-/* {bin, Binary} */
+static bool put_tensor(struct encoder *encoder, const struct path *path, struct smx_tensor_places places)
+{
+    struct smx_npy array;
+    char fault[SMX_NPY_FAULT_SIZE];
+    if (!encoder->writer->has_bytes)
+        return refuse(encoder, path, "a tensor can't be sent as JSON: the worker needs the codec msgpack",
+                      " (in Python: pip install msgpack)");
+    if (!smx_tensor_get(encoder->term, places, &array, fault))
+        return refuse(encoder, path, fault, "");
+    put(encoder, (struct smx_value){SMX_VALUE_ARRAY, .array = &array, .alone = path->depth == 1});
+    return true;
+}
+
+/* The next element of a tuple; returns where it stands. */
+static size_t skip(struct encoder *encoder)
+{
+    size_t place = encoder->at;
+    smx_term_skip(encoder->term, &encoder->at);
+    return place;
+}
+
+/* {bin, Binary} or {tensor, Type, Shape, Binary} */
 static bool put_tuple(struct encoder *encoder, const struct path *path, size_t arity)
 {
     char name[SMX_TERM_ATOM_SIZE];
     struct smx_span value;
-    if (arity != 2 || !smx_term_get_atom(encoder->term, &encoder->at, name) || strcmp(name, "bin") != 0 ||
-        !smx_term_get_binary(encoder->term, &encoder->at, &value))
+    bool named = arity > 0 && smx_term_get_atom(encoder->term, &encoder->at, name);
+    if (named && arity == 4 && strcmp(name, "tensor") == 0) {
+        struct smx_tensor_places places = {.type = skip(encoder)};
+        places.shape = skip(encoder);
+        places.data = skip(encoder);
+        return put_tensor(encoder, path, places);
+    }
+    if (!named || arity != 2 || strcmp(name, "bin") != 0 || !smx_term_get_binary(encoder->term, &encoder->at, &value))
         return refuse(encoder, path, "a tuple can't be sent: make it a list or a map", "");
     if (!encoder->writer->has_bytes)
         return refuse(encoder, path, "{bin, Binary} can't be sent as JSON, which has no bytes", "");
@@ -198,6 +226,9 @@ static bool put_map(struct encoder *encoder, const struct path *path, size_t cou
 {
     size_t start = encoder->at;
     int kinds = 0;
+    struct smx_tensor_places places;
+    if (smx_tensor_find(encoder->term, &encoder->at, count, &places))
+        return put_tensor(encoder, path, places);
     put(encoder, (struct smx_value){SMX_VALUE_MAP, .count = count});
     for (size_t i = 0; i < count; i++) {
         struct key key;

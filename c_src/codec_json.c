@@ -268,6 +268,7 @@ static void put(struct smx_buffer *out, const struct smx_value *value)
         put_string(out, value->span);
         break;
     case SMX_VALUE_BYTES:
+    case SMX_VALUE_ARRAY:
         smx_abort("JSON has no bytes");
     case SMX_VALUE_LIST:
         smx_buffer_append(out, "[", 1);

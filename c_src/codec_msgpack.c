@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { ARRAY = 1 }; /* the type of the extension that is a .npy file */
+
 struct reader {
     struct smx_span bytes;
     size_t at;
@@ -108,13 +110,27 @@ static bool refuse_format(struct reader *reader, size_t width)
     return fail(reader, "0xc1 is not MessagePack");
 }
 
-/* An extension; a fixed one has no length, so `width` is 0. */
-static bool refuse_extension(struct reader *reader, size_t width)
+static bool read_array(struct reader *reader, uint64_t len)
+{
+    struct smx_npy array;
+    if (reader->bytes.len - reader->at < len)
+        return fail(reader, "it is truncated");
+    if (!smx_npy_read((struct smx_span){reader->bytes.data + reader->at, (size_t)len}, &array, reader->fault))
+        return false;
+    smx_build_tensor(reader->build, &array);
+    reader->at += (size_t)len;
+    return true;
+}
+
+/* An extension; a fixed one has no length, so `width` is 0. No array is as small as those are. */
+static bool read_extension(struct reader *reader, size_t width)
 {
     uint64_t len;
     uint64_t type;
     if (!take(reader, width, &len) || !take(reader, 1, &type))
         return false;
+    if (type == ARRAY)
+        return read_array(reader, len);
     return fail(reader, "extension type %d is not supported", (int8_t)type);
 }
 
@@ -183,13 +199,13 @@ static const struct {
     bool (*read)(struct reader *reader, size_t width);
     size_t width;
 } formats[32] = {
-    {read_null, 0},        {refuse_format, 0},    {read_bool, 0},        {read_bool, 1},        {read_bytes, 1},
-    {read_bytes, 2},       {read_bytes, 4},       {refuse_extension, 1}, {refuse_extension, 2}, {refuse_extension, 4},
-    {read_double, 4},      {read_double, 8},      {read_uint, 1},        {read_uint, 2},        {read_uint, 4},
-    {read_uint, 8},        {read_int, 1},         {read_int, 2},         {read_int, 4},         {read_int, 8},
-    {refuse_extension, 0}, {refuse_extension, 0}, {refuse_extension, 0}, {refuse_extension, 0}, {refuse_extension, 0},
-    {read_string, 1},      {read_string, 2},      {read_string, 4},      {read_sized_list, 2},  {read_sized_list, 4},
-    {read_sized_map, 2},   {read_sized_map, 4},
+    {read_null, 0},      {refuse_format, 0},  {read_bool, 0},      {read_bool, 1},       {read_bytes, 1},
+    {read_bytes, 2},     {read_bytes, 4},     {read_extension, 1}, {read_extension, 2},  {read_extension, 4},
+    {read_double, 4},    {read_double, 8},    {read_uint, 1},      {read_uint, 2},       {read_uint, 4},
+    {read_uint, 8},      {read_int, 1},       {read_int, 2},       {read_int, 4},        {read_int, 8},
+    {read_extension, 0}, {read_extension, 0}, {read_extension, 0}, {read_extension, 0},  {read_extension, 0},
+    {read_string, 1},    {read_string, 2},    {read_string, 4},    {read_sized_list, 2}, {read_sized_list, 4},
+    {read_sized_map, 2}, {read_sized_map, 4},
 };
 
 static bool read_value(struct reader *reader)
@@ -228,6 +244,18 @@ static int append(void *out, const char *data, size_t len)
     return 0;
 }
 
+/* The longest of the heads, whatever the array's size: then it is known where the data begin. */
+static void put_array(struct smx_buffer *out, const struct smx_npy *array, bool alone)
+{
+    static const uint8_t head[] = {0xc9, 0, 0, 0, 0, ARRAY};
+    size_t place = out->len;
+    smx_buffer_append(out, head, sizeof(head));
+    smx_npy_write(array, alone ? sizeof(head) : 0, out);
+    size_t len = out->len - place - sizeof(head);
+    for (size_t i = 4; i > 0; i--, len >>= 8)
+        out->data[place + i] = (uint8_t)len;
+}
+
 static void put(struct smx_buffer *out, const struct smx_value *value)
 {
     msgpack_packer packer = {.data = out, .callback = append};
@@ -258,6 +286,9 @@ static void put(struct smx_buffer *out, const struct smx_value *value)
         break;
     case SMX_VALUE_MAP:
         msgpack_pack_map(&packer, value->count);
+        break;
+    case SMX_VALUE_ARRAY:
+        put_array(out, value->array, value->alone);
         break;
     }
 }

@@ -2,9 +2,10 @@
 #ifndef SMX_CODEC_WRITER_H
 #define SMX_CODEC_WRITER_H
 
+#include "npy.h"
 #include "util.h"
 
-enum { SMX_CODEC_FAULT_SIZE = 128 }; /* of the text that says why a value can't be read */
+enum { SMX_CODEC_FAULT_SIZE = SMX_NPY_FAULT_SIZE }; /* of the text that says why a value can't be read */
 
 struct smx_value {
     enum {
@@ -17,6 +18,7 @@ struct smx_value {
         SMX_VALUE_BYTES,
         SMX_VALUE_LIST, /* its head: `count` elements follow */
         SMX_VALUE_MAP,  /* its head: `count` pairs follow, the keys strings */
+        SMX_VALUE_ARRAY,
     } kind;
     union {
         bool boolean;
@@ -25,12 +27,16 @@ struct smx_value {
         double fraction;
         struct smx_span span;
         size_t count;
+        struct {
+            const struct smx_npy *array;
+            bool alone; /* it is all of the value, not in a list or a map */
+        };
     };
 };
 
 struct smx_codec_writer {
     void (*put)(struct smx_buffer *out, const struct smx_value *value);
-    bool has_bytes;    /* else SMX_VALUE_BYTES is never put */
+    bool has_bytes;    /* else SMX_VALUE_BYTES and SMX_VALUE_ARRAY are never put */
     const char *comma; /* between elements, and between pairs */
     const char *colon; /* between key and value */
     const char *end_list;

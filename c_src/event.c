@@ -180,12 +180,12 @@ bool smx_event_write(const struct smx_event *event, struct smx_buffer *out, stru
         break;
     case SMX_EVENT_RESULT:
         put_head(out, 4, "ok", event->tag);
-        written = smx_codec_decode_pairs(event->codec, event->values, event->null, out, why);
+        written = smx_codec_decode_pairs(event->codec, event->values, event->style, out, why);
         put_meta(out, &event->meta);
         break;
     case SMX_EVENT_CHUNK:
         put_head(out, 3, "chunk", event->tag);
-        written = smx_codec_decode_pairs(event->codec, event->values, event->null, out, why);
+        written = smx_codec_decode_pairs(event->codec, event->values, event->style, out, why);
         break;
     case SMX_EVENT_DONE:
         put_head(out, 3, "done", event->tag);

@@ -108,11 +108,14 @@ void smx_fault_by_status(struct smx_error *fault, const struct smx_outcome *outc
     if (is_turned_away(outcome))
         smx_buffer_printf(&fault->message, "the worker is being stopped and turned the call away: ");
     smx_buffer_append_span(&fault->message, outcome->message);
+    if (fault->origin == SMX_ORIGIN_TRANSPORT && strcmp(fault->reason, "too_large") == 0)
+        smx_buffer_printf(&fault->message,
+                          ": raise max_message, here and in the worker, or send smaller messages, as a stream");
     if (!known)
         smx_buffer_printf(&fault->message, " (the worker's status was %d)", status);
 }
 
-void smx_fault_refine(struct smx_error *fault, const struct smx_outcome *outcome, enum smx_null null)
+void smx_fault_refine(struct smx_error *fault, const struct smx_outcome *outcome, struct smx_style style)
 {
     /* The deadline cut off the trailing metadata, which would have told the code of the worker's error. */
     if (fault->code == SMX_UNKNOWN && outcome->status == SMX_DEADLINE_EXCEEDED && outcome->overdue) {
@@ -123,7 +126,7 @@ void smx_fault_refine(struct smx_error *fault, const struct smx_outcome *outcome
     for (size_t i = 0; fault->origin == SMX_ORIGIN_WORKER && i < outcome->trailing.count; i++) {
         struct smx_error full = {0};
         if (!smx_span_is(outcome->trailing.items[i].key, "snakemux-error-bin") ||
-            !smx_codec_read_error(outcome->trailing.items[i].value, null, &full))
+            !smx_codec_read_error(outcome->trailing.items[i].value, style, &full))
             continue;
         full.origin = fault->origin;
         /* Whose clock was first, the worker's or gRPC's, makes no difference to the caller. */

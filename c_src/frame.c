@@ -70,6 +70,7 @@ enum smx_frame_kind smx_frame_reader_next(struct smx_frame_reader *reader, struc
     if (left - LENGTH_SIZE < needed)
         return SMX_FRAME_NONE;
     *frame = (struct smx_span){start + LENGTH_SIZE, needed};
+    reader->len = len;
     reader->at += LENGTH_SIZE + needed;
     reader->skip = len - needed;
     reader->tail = reader->skip < reader->tail_size ? reader->skip : reader->tail_size;

@@ -14,6 +14,7 @@ enum smx_frame_kind {
 struct smx_frame_reader {
     struct smx_buffer buffer;
     size_t at;   /* the first byte not yet cut */
+    size_t len;  /* of the frame that was cut last, with what is not shown of it */
     size_t skip; /* bytes of an oversized frame still to discard */
     size_t max_frame;
     size_t tail_size; /* 0: of an oversized frame only the head is shown */

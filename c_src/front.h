@@ -20,7 +20,8 @@ struct smx_front {
     void *self;
     size_t tail_size; /* of frames that are too large: smx_frame_reader */
     void (*start)(void *self, const struct smx_stage *stage);
-    void (*frame)(void *self, struct smx_span frame, enum smx_frame_kind kind, size_t max_frame);
+    /* `len`: of the whole frame, with what is not shown of it. */
+    void (*frame)(void *self, struct smx_span frame, enum smx_frame_kind kind, size_t len, size_t max_frame);
     bool (*emit)(void *self, const struct smx_event *event, struct smx_error *why); /* a smx_sink's */
     void (*flush)(void *self);  /* before `out` is written, once a turn */
     void (*hangup)(void *self); /* the descriptor given to smx_waker_watch_end; NULL for a front that gives none */

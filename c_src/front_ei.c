@@ -164,25 +164,28 @@ static void take_frame(struct smx_front_ei *front, struct smx_span frame, size_t
 }
 
 /* Only the first message of an oversized frame is near: if there are more, their owner is told that they are lost. */
-static void take_head(struct smx_front_ei *front, struct smx_span frame, size_t at, size_t max_frame)
+static void take_head(struct smx_front_ei *front, struct smx_span frame, size_t at, size_t len, size_t max_frame)
 {
-    char what[100];
+    char what[200];
     size_t count;
     bool list = smx_term_get_list(frame, &at, &count);
-    snprintf(what, sizeof(what), "a frame has at most max_frame = %zu bytes", max_frame);
+    snprintf(what, sizeof(what),
+             "the command makes a frame of %zu bytes, and max_frame is %zu: raise it and max_message, or send less at "
+             "once (results may come as a stream)",
+             len, max_frame);
     refuse(front, frame, at, SMX_RESOURCE_EXHAUSTED, "too_large", what);
     if (list && count > 1)
         reject(front, at, "too_large", "the messages of an oversized frame are lost");
 }
 
-void smx_front_ei_frame(struct smx_front_ei *front, struct smx_span frame, bool oversized, size_t max_frame)
+void smx_front_ei_frame(struct smx_front_ei *front, struct smx_span frame, size_t len, size_t max_frame)
 {
     if (frame.len < 2 || frame.data[0] != VERSION)
         reject(front, 0, "bad_version", "a frame starts with 131, then comes a term");
     else if (frame.data[1] == COMPRESSED)
         reject(front, 1, "compressed", "compressed terms are not read: send them plain");
-    else if (oversized)
-        take_head(front, frame, 1, max_frame);
+    else if (len > max_frame)
+        take_head(front, frame, 1, len, max_frame);
     else
         take_frame(front, frame, 1);
 }
@@ -194,9 +197,10 @@ static void on_start(void *self, const struct smx_stage *stage)
     smx_front_ei_init(self, stage->handler, stage->out);
 }
 
-static void on_frame(void *self, struct smx_span frame, enum smx_frame_kind kind, size_t max_frame)
+static void on_frame(void *self, struct smx_span frame, enum smx_frame_kind kind, size_t len, size_t max_frame)
 {
-    smx_front_ei_frame(self, frame, kind == SMX_FRAME_HEAD, max_frame);
+    (void)kind; /* of an oversized one only the head is shown */
+    smx_front_ei_frame(self, frame, len, max_frame);
 }
 
 static void on_flush(void *self)

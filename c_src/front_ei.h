@@ -13,8 +13,11 @@ struct smx_front_ei {
 };
 
 void smx_front_ei_init(struct smx_front_ei *front, struct smx_handler handler, struct smx_buffer *out);
-/* One frame (or the head of an oversized one): every command in it goes to the handler, every fault is answered. */
-void smx_front_ei_frame(struct smx_front_ei *front, struct smx_span frame, bool oversized, size_t max_frame);
+/*
+ * One frame of `len` bytes (of one over `max_frame` its head): every command in it goes to the handler, every fault is
+ * answered.
+ */
+void smx_front_ei_frame(struct smx_front_ei *front, struct smx_span frame, size_t len, size_t max_frame);
 /* A smx_sink's emit; `front` is a struct smx_front_ei. */
 bool smx_front_ei_emit(void *front, const struct smx_event *event, struct smx_error *why);
 /* Seals the open batch: call before out is written. */

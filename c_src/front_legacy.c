@@ -234,7 +234,7 @@ static void take_frame(struct smx_front_legacy *front, struct smx_span frame)
     }
 }
 
-void smx_front_legacy_frame(struct smx_front_legacy *front, struct smx_span frame, enum smx_frame_kind kind,
+void smx_front_legacy_frame(struct smx_front_legacy *front, struct smx_span frame, enum smx_frame_kind kind, size_t len,
                             size_t max_frame)
 {
     char text[160];
@@ -248,7 +248,7 @@ void smx_front_legacy_frame(struct smx_front_legacy *front, struct smx_span fram
         front->tail_codec = smx_splice_codec(frame);
         break;
     case SMX_FRAME_TAIL:
-        snprintf(text, sizeof(text), "snakemux: the request is larger than --max-message (%zu bytes): raise it",
+        snprintf(text, sizeof(text), "snakemux: the request has %zu bytes, and --max-message is %zu: raise it", len,
                  max_frame);
         if (front->tail_codec != SMX_CODEC_RAW)
             refuse(front, front->tail_codec, frame, text);

@@ -30,7 +30,7 @@ struct smx_front_legacy {
 };
 
 void smx_front_legacy_start(struct smx_front_legacy *front, const struct smx_stage *stage);
-void smx_front_legacy_frame(struct smx_front_legacy *front, struct smx_span frame, enum smx_frame_kind kind,
+void smx_front_legacy_frame(struct smx_front_legacy *front, struct smx_span frame, enum smx_frame_kind kind, size_t len,
                             size_t max_frame);
 /* A smx_sink's emit; `front` is a struct smx_front_legacy. */
 bool smx_front_legacy_emit(void *front, const struct smx_event *event, struct smx_error *why);

@@ -120,10 +120,10 @@ static void on_hangup(void *self)
     try_again(legacy);
 }
 
-static void on_frame(void *self, struct smx_span frame, enum smx_frame_kind kind, size_t max_frame)
+static void on_frame(void *self, struct smx_span frame, enum smx_frame_kind kind, size_t len, size_t max_frame)
 {
     struct legacy *legacy = self;
-    smx_front_legacy_frame(&legacy->front, frame, kind, max_frame);
+    smx_front_legacy_frame(&legacy->front, frame, kind, len, max_frame);
 }
 
 static bool on_event(void *self, const struct smx_event *event, struct smx_error *why)

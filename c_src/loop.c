@@ -49,7 +49,7 @@ static void stop(struct loop *loop)
 static void take_frame(void *owner, struct smx_span frame, enum smx_frame_kind kind)
 {
     struct loop *loop = owner;
-    loop->front->frame(loop->front->self, frame, kind, loop->stdio.reader.max_frame);
+    loop->front->frame(loop->front->self, frame, kind, loop->stdio.reader.len, loop->stdio.reader.max_frame);
 }
 
 static void write_output(struct loop *loop)

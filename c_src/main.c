@@ -22,7 +22,7 @@ static const char usage_text[] =
     "       snakemux --version | --help\n"
     "\n"
     "Options of port; sizes take KiB, MiB, GiB:\n"
-    "  --max-frame SIZE      one frame on stdio (128MiB)\n"
+    "  --max-frame SIZE      one frame on stdio (128MiB, or twice max-message)\n"
     "  --max-message SIZE    one gRPC message, both ways (64MiB)\n"
     "  --max-buffered SIZE   output waiting for stdout and messages waiting for credit (256MiB)\n"
     "  --max-queue N         calls waiting for one target (1000)\n"
@@ -42,7 +42,6 @@ static size_t parse_size(const char *name, const char *text)
 static struct smx_limits parse_limits(int argc, char **argv)
 {
     struct smx_limits limits = {
-        .max_frame = 128 << 20,
         .max_message = 64 << 20,
         .max_buffered = 256 << 20,
         .max_queue = 1000,
@@ -77,6 +76,9 @@ static struct smx_limits parse_limits(int argc, char **argv)
         exit(2);
     }
     limits.session_ttl_ms = (int64_t)ttl;
+    /* Whoever raises max_message alone means arguments, too. */
+    if (limits.max_frame == 0)
+        limits.max_frame = 2 * (limits.max_message > 64 << 20 ? limits.max_message : 64 << 20);
     return limits;
 }
 

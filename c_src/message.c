@@ -251,7 +251,7 @@ static bool inflate_message(struct smx_span in, size_t max, struct smx_buffer *o
     if (out->len > max)
         return smx_error_set(why, SMX_RESOURCE_EXHAUSTED, "too_large",
                              "the worker's compressed message inflates to more than max_message (%zu bytes): "
-                             "send it as a stream of chunks, or raise --max-message",
+                             "raise it, or send smaller messages, as a stream",
                              max);
     if (state != Z_STREAM_END)
         return smx_error_set(why, SMX_INTERNAL, "decode", "the worker's compressed message can't be inflated");

@@ -111,6 +111,14 @@ enum smx_codec {
 
 enum smx_null { SMX_NULL_NULL, SMX_NULL_NIL };
 
+enum smx_tensors { SMX_TENSORS_TUPLE, SMX_TENSORS_STRUCT };
+
+/* How what comes from a worker is written where terms have more than one way. */
+struct smx_style {
+    enum smx_null null;
+    enum smx_tensors tensors;
+};
+
 enum smx_to { SMX_TO_ANY, SMX_TO_WORKER, SMX_TO_SESSION, SMX_TO_SESSION_WORKER };
 
 enum smx_op {
@@ -133,7 +141,7 @@ struct smx_call_options {
     int64_t timeout_ms; /* 0: none */
     uint32_t credit;    /* SMX_CREDIT_INFINITY: no limit */
     enum smx_codec codec;
-    enum smx_null null;
+    struct smx_style style;
     struct smx_pairs metadata;
     bool wait_for_ready; /* wait while a worker that takes it is connecting; else fail at once */
     bool move_lost_session;
@@ -218,7 +226,7 @@ struct smx_event {
     struct smx_span term;
     const char *state; /* of a worker: the text of an atom */
     enum smx_codec codec;
-    enum smx_null null;
+    struct smx_style style;
     struct smx_pairs values;
     struct smx_meta meta;
     const struct smx_error *error;

@@ -174,7 +174,7 @@ static void take_chunk(struct smx_request *request, struct smx_reply *reply)
             .kind = SMX_EVENT_CHUNK,
             .tag = request->tag,
             .codec = request->reading,
-            .null = request->options.null,
+            .style = request->options.style,
             .values = reply->values,
         };
         if (!request->sink->emit(request->sink->front, &event, &request->fault)) {
@@ -216,7 +216,7 @@ static void end_with_answer(struct smx_request *request, const struct smx_outcom
     } else if (request->op == SMX_OP_EXECUTE) {
         event.kind = SMX_EVENT_RESULT;
         event.codec = request->reading;
-        event.null = request->options.null;
+        event.style = request->options.style;
         event.values = request->answer.values;
     } else {
         event.kind = SMX_EVENT_OK;
@@ -249,7 +249,7 @@ static void on_ended(struct smx_call *call, const struct smx_outcome *outcome)
     if (request->fault.code == SMX_OK) {
         end_with_answer(request, outcome);
     } else {
-        smx_fault_refine(&request->fault, outcome, request->options.null);
+        smx_fault_refine(&request->fault, outcome, request->options.style);
         end_badly(request);
     }
 }
@@ -326,10 +326,11 @@ static struct grpc_byte_buffer *pack(struct smx_request *request, const struct s
     }
     smx_values_fini(&values);
     if (len > request->conn->gate->max_message)
-        smx_error_set(&request->fault, SMX_RESOURCE_EXHAUSTED, "too_large",
-                      "the arguments make a message of %zu bytes, and max_message is %zu: "
-                      "send less, or raise --max-message here and in the worker",
-                      len, request->conn->gate->max_message);
+        smx_error_set(
+            &request->fault, SMX_RESOURCE_EXHAUSTED, "too_large",
+            "the arguments make a message of %zu bytes, and max_message is %zu: raise it, or send less at once "
+            "(results may come as a stream)",
+            len, request->conn->gate->max_message);
     return buffer;
 }
 

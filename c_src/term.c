@@ -7,8 +7,8 @@
 
 #include "protocol.h"
 
-/* A value of full depth stands in Args and these in a message; its leaves may be {bin, Binary}. */
-enum { MAX_LEVELS = SMX_MAX_DEPTH + 3 };
+/* A value of full depth stands in Args and these in a message; its leaves may be {tensor, {f, 32}, …}. */
+enum { MAX_LEVELS = SMX_MAX_DEPTH + 4 };
 
 enum kind { UNKNOWN, PLAIN, LATIN1, UTF8 };
 

@@ -43,7 +43,7 @@ defmodule Snakemux do
 
   Arguments are a map with atom, binary or integer keys. Strings, numbers, booleans, `nil`, lists and maps go to the
   worker and come back; wrap bytes that are not UTF-8 as `{:bin, bytes}`. Keys and strings of results are binaries,
-  and nothing from a worker becomes an atom.
+  and nothing from a worker becomes an atom. A NumPy array is a `Snakemux.Tensor`, both ways.
 
   ## Options of calls
 
@@ -101,8 +101,10 @@ defmodule Snakemux do
     * `:workers` - a list of `t:worker_spec/0`, see the head of this page
     * `:drain_timeout` - milliseconds that running calls have to end when the instance stops. Default: 10_000
     * `:program` - the path of the port program. Default: the one in our `priv`
-    * `:max_frame`, `:max_message`, `:max_buffered` (bytes), `:max_queue`, `:max_calls`, `:max_sessions` and
-      `:session_ttl` (milliseconds) - limits of the port program
+    * `:max_message` - bytes of one message, arguments or a result or a chunk, here and in the workers that are started.
+      Default: 64 MiB
+    * `:max_frame`, `:max_buffered` (bytes), `:max_queue`, `:max_calls`, `:max_sessions` and `:session_ttl`
+      (milliseconds) - limits of the port program
 
   It returns before the workers are ready: calls wait for them, and so does `await_ready/2`.
   """
@@ -271,8 +273,8 @@ defmodule Snakemux do
   defp stop(not_running) when not_running == :ended or is_function(not_running), do: :ok
   defp stop(reader), do: abandon(elem(reader, 0))
 
-  # In Elixir the null of a worker is nil.
-  defp options(opts), do: :call |> :snakemux_options.to_map(opts) |> Map.put_new(:null, nil)
+  # In Elixir the null of a worker is nil, and its arrays are structs.
+  defp options(opts), do: Map.merge(%{null: nil, tensors: :struct}, :snakemux_options.to_map(:call, opts))
 
   defp result({:error, error}), do: {:error, Error.exception(error)}
   defp result(other), do: other

@@ -34,8 +34,9 @@
 
 %% @doc Starts an instance, linked to the caller. Options: `name' (an atom), `workers'
 %% ({@link snakemux_spec:spec()}), `program' (the path of the port program), `drain_timeout' (10000 ms for running
-%% calls when it stops), and the limits `max_frame', `max_message', `max_buffered', `max_queue', `max_calls',
-%% `max_sessions', `session_ttl'. It does not wait for workers: calls do, and {@link await_ready/2}.
+%% calls when it stops), the limits `max_frame', `max_buffered', `max_queue', `max_calls', `max_sessions',
+%% `session_ttl', and `max_message' (64 MiB), which the workers that are started are told as well. It does not wait for
+%% workers: calls do, and {@link await_ready/2}.
 -spec start_link(map() | proplists:proplist()) -> {ok, pid()} | {error, term()}.
 start_link(Options) -> snakemux_sup:start_link(snakemux_options:instance(Options)).
 

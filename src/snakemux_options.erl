@@ -11,7 +11,7 @@
     arguments := [string()],
     drain_timeout := non_neg_integer(),
     session_ttl := pos_integer(),
-    max_message := pos_integer() | undefined,
+    max_message := pos_integer(),
     workers := [snakemux_spec:worker()]
 }.
 %% What an option may be, and how to say so.
@@ -23,12 +23,12 @@ instance(Options0) ->
     Options = to_map(instance, Options0),
     check(instance, Options, instance_rules()),
     is_map_key(name, Options) orelse fail(name, missing, "an atom, the name of the instance"),
-    MaxMessage = maps:get(max_message, Options, undefined),
+    MaxMessage = maps:get(max_message, Options, 67108864),
     Limits = [max_frame, max_message, max_buffered, max_queue, max_calls, max_sessions, session_ttl],
     #{
         name => maps:get(name, Options),
         program => program(Options),
-        arguments => lists:append([argument(Key, Value) || {Key, Value} <- maps:to_list(maps:with(Limits, Options))]),
+        arguments => lists:append([argument(Key, Value) || {Key, Value} <- maps:to_list(maps:with(Limits, Options#{max_message => MaxMessage}))]),
         drain_timeout => maps:get(drain_timeout, Options, 10000),
         session_ttl => maps:get(session_ttl, Options, 3600000),
         max_message => MaxMessage,
@@ -108,6 +108,7 @@ call_rules() ->
         credit => {fun(V) -> V =:= infinity orelse is_positive(V) end, "1..2147483647 or infinity"},
         codec => one_of([terms, raw, json, msgpack]),
         null => one_of([null, nil]),
+        tensors => one_of([tuple, struct]),
         metadata => {fun(V) -> is_map(V) orelse is_list(V) end, "a map or a list of {Key, Value}, both binaries"},
         wait_for_ready => one_of([true, false]),
         on_session_lost => one_of([error, move]),

@@ -6,7 +6,7 @@
 
 -export_type([
     tag/0, worker_id/0, session/0, to/0, command/0, args/0, result/0, meta/0, error/0, code/0, event/0,
-    worker_state/0, call_options/0
+    worker_state/0, call_options/0, tensor/0
 ]).
 
 -type tag() :: term().
@@ -15,6 +15,8 @@
 -type command() :: binary().
 -type to() :: any | {worker, worker_id()} | {session, session()} | {session, session(), worker_id()}.
 -type args() :: map().
+%% An array, in arguments, results and chunks. The shape may be a tuple, too, and the whole a `%Snakemux.Tensor{}'.
+-type tensor() :: {tensor, {s | u | f | c, pos_integer()}, [non_neg_integer()], binary()}.
 %% A map with binary keys, unless the handler returned something else.
 -type result() :: term().
 %% worker, incarnation, request_id, timestamp (ns since 1970), metadata, duration_us, chunks (streams).
@@ -44,6 +46,7 @@
     credit => pos_integer() | infinity,
     codec => terms | raw | json | msgpack,
     null => null | nil,
+    tensors => tuple | struct,
     metadata => #{binary() => binary()} | [{binary(), binary()}],
     wait_for_ready => boolean(),
     on_session_lost => error | move,

@@ -35,14 +35,16 @@
     connect := map()
 }.
 
+-define(MAX_MESSAGE, "SNAKEMUX_MAX_MESSAGE").
+
 %% Options of the connection, as the port program takes them.
 -define(CONNECT, [
     weight, max_concurrent, commands, codec, keepalive, health_interval, unresponsive_after, bdp_probe, stream_window,
     ca_file, authority
 ]).
 
-%% @doc All workers of these specs. Two that have one id are badarg. `MaxMessage' is the instance's, or undefined.
--spec workers([spec()], pos_integer() | undefined) -> [worker()].
+%% @doc All workers of these specs. Two that have one id are badarg. `MaxMessage' is the instance's.
+-spec workers([spec()], pos_integer()) -> [worker()].
 workers(Specs, MaxMessage) ->
     Workers = lists:append([expand(Spec, MaxMessage) || Spec <- Specs]),
     Ids = [Id || #{id := Id} <- Workers],
@@ -55,16 +57,16 @@ expand({python, Options}, MaxMessage) ->
     python(options(python, Options, python_rules()), MaxMessage);
 expand({exec, Argv}, MaxMessage) ->
     expand({exec, Argv, #{}}, MaxMessage);
-expand({exec, Argv, Options0}, _) ->
+expand({exec, Argv, Options0}, MaxMessage) ->
     Options = options(exec, Options0, process_rules()),
     snakemux_options:check(exec, #{exec => Argv}, #{exec => command_rule()}),
     Texts = [text(A) || A <- Argv],
     lists:any(fun(A) -> has(A, "{port}") orelse has(A, "{address}") end, Texts) orelse
         snakemux_options:fail(exec, Argv, "a command with {port} or {address} in it, where the worker is to listen"),
-    counted(exec, Options, (process(Options))#{argv => Texts});
+    counted(exec, Options, (process(Options, MaxMessage))#{argv => Texts});
 expand({legacy, Options0}, MaxMessage) ->
     Options = options(legacy, Options0, legacy_rules()),
-    counted(legacy, Options, (process(Options))#{argv => legacy_argv(Options, MaxMessage)});
+    counted(legacy, Options, (process(Options, MaxMessage))#{argv => legacy_argv(Options, MaxMessage)});
 expand({attach, Target}, MaxMessage) ->
     expand({attach, Target, #{}}, MaxMessage);
 expand({attach, Target0, Options0}, _) ->
@@ -82,8 +84,7 @@ legacy_argv(Options, MaxMessage) ->
     ["/proc/self/exe", "wrap", "--address", "{address}"] ++
         ["--protocol=" ++ atom_to_list(P) || #{protocol := P} <- [Options]] ++
         ["--stuck-grace=" ++ integer_to_list(Ms) || #{stuck_grace := Ms} <- [Options]] ++
-        ["--max-message=" ++ integer_to_list(MaxMessage) || MaxMessage =/= undefined] ++
-        ["--" | [text(A) || A <- old_argv(Options)]].
+        ["--max-message=" ++ integer_to_list(MaxMessage), "--" | [text(A) || A <- old_argv(Options)]].
 
 old_argv(#{argv := Argv}) -> Argv;
 old_argv(#{adapter := Adapter}) ->
@@ -100,9 +101,8 @@ python(Options, MaxMessage) ->
         case Options of #{port := _} -> ["--port", "{port}"]; #{} -> ["--address", "{address}"] end ++
         ["--threads=" ++ integer_to_list(N) || #{threads := N} <- [Options]] ++
         [lists:concat(["--stuck-grace=", Ms / 1000]) || #{stuck_grace := Ms} <- [Options]] ++
-        ["--max-message=" ++ integer_to_list(MaxMessage) || MaxMessage =/= undefined] ++
         [text(A) || A <- maps:get(args, Options, [])],
-    counted(python, Options, (process(Options))#{argv => Argv, path => path(maps:get(path, Options, []))}).
+    counted(python, Options, (process(Options, MaxMessage))#{argv => Argv, path => path(maps:get(path, Options, []))}).
 
 %% @doc The Python that runs workers: the option, $SNAKEMUX_PYTHON, the one of $VIRTUAL_ENV, python3.
 -spec interpreter(map()) -> string().
@@ -159,10 +159,12 @@ connect_value(commands, Commands) when is_list(Commands) -> [unicode:characters_
 connect_value(Key, Value) when Key =:= ca_file; Key =:= authority -> unicode:characters_to_binary(Value);
 connect_value(_, Value) -> Value.
 
-process(Options) ->
+process(Options, MaxMessage) ->
     Env = case maps:get(env, Options, []) of Map when is_map(Map) -> maps:to_list(Map); List -> List end,
+    Own = [{text(Name), text(Value)} || {Name, Value} <- Env],
     Worker = #{
-        env => [{text(Name), text(Value)} || {Name, Value} <- Env],
+        %% What a worker takes and gives is what the port program gives and takes, unless the user knows better.
+        env => [{?MAX_MESSAGE, integer_to_list(MaxMessage)} || not lists:keymember(?MAX_MESSAGE, 1, Own)] ++ Own,
         env_inherit => maps:get(env_inherit, Options, all)
     },
     maps:merge(Worker, maps:map(fun(port, N) -> N; (cd, Dir) -> text(Dir) end, maps:with([port, cd], Options))).

@@ -17,7 +17,7 @@
 -define(INFINITE, -1).
 
 %% @doc Makes the table of an instance; the calling process owns it.
--spec new(atom(), #{program := string(), max_message := pos_integer() | undefined}) -> table().
+-spec new(atom(), #{program := string(), max_message := pos_integer()}) -> table().
 new(Name, Settings) ->
     Table = ets:new(?MODULE, [ordered_set, public, {write_concurrency, true}, {read_concurrency, true}]),
     ets:insert(Table, {settings, Settings}),

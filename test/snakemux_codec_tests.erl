@@ -54,6 +54,9 @@ map_value(_, Integer) when is_integer(Integer), Integer >= -(1 bsl 63), Integer 
 map_value(_, Float) when is_float(Float) -> Float;
 map_value(_, Binary) when is_binary(Binary) -> text(Binary);
 map_value(msgpack, {bin, Binary}) when is_binary(Binary) -> Binary;
+map_value(msgpack, {tensor, Type, Shape, Data}) when is_list(Shape) -> tensor(Type, Shape, Data);
+map_value(msgpack, #{'__struct__' := 'Elixir.Snakemux.Tensor', type := Type, shape := Shape, data := Data}) ->
+    tensor(Type, tuple_to_list(Shape), Data);
 map_value(Codec, List) when is_list(List) -> map_list(Codec, List);
 map_value(_, #{'__struct__' := _}) -> throw(struct);
 map_value(Codec, Map) when is_map(Map) ->
@@ -64,6 +67,14 @@ map_value(Codec, Map) when is_map(Map) ->
     end;
 map_value(_, Other) ->
     throw(Other).
+
+tensor({Kind, Bits}, Shape, Data) ->
+    Known = lists:member({Kind, Bits}, types()),
+    Known andalso byte_size(Data) * 8 =:= lists:foldl(fun erlang:'*'/2, Bits, Shape) orelse throw(tensor),
+    {tensor, {Kind, Bits}, Shape, Data}.
+
+types() ->
+    [{Kind, Bits} || Kind <- [s, u], Bits <- [8, 16, 32, 64]] ++ [{f, 16}, {f, 32}, {f, 64}, {c, 64}, {c, 128}].
 
 map_list(_, []) -> [];
 map_list(Codec, [Value | Rest]) -> [map_value(Codec, Value) | map_list(Codec, Rest)];
@@ -105,8 +116,23 @@ scalar() ->
         {4, text()},
         {3, oneof([true, false, nil, null, undefined, an_atom, 'é', ''])},
         {1, ?LET(Binary, binary(), {bin, Binary})},
+        {1, a_tensor()},
         {1, oneof([{}, {a, b}, self(), make_ref(), <<1:3>>, [a | b], 1 bsl 64, -(1 bsl 63) - 1, <<255>>])}
     ]).
+
+%% A few have a byte too many, or numbers that NumPy has not.
+a_tensor() ->
+    Type = frequency([{40, oneof(types())}, {1, oneof([{bf, 16}, {f, 8}, {s, 4}])}]),
+    Shape = resize(5, list(frequency([{9, range(1, 4)}, {1, 0}]))),
+    ?LET({{Kind, Bits}, Dimensions, Excess, Form}, {Type, Shape, frequency([{20, 0}, {1, 1}]), oneof([tuple, struct])}, begin
+        Size = lists:foldl(fun erlang:'*'/2, Bits div 8, Dimensions) + Excess,
+        Data = binary:part(binary:copy(<<0, 1, 127, 128, 255>>, Size div 5 + 1), 0, Size),
+        tensor_term(Form, {Kind, Bits}, Dimensions, Data)
+    end).
+
+tensor_term(tuple, Type, Shape, Data) -> {tensor, Type, Shape, Data};
+tensor_term(struct, Type, Shape, Data) ->
+    #{'__struct__' => 'Elixir.Snakemux.Tensor', type => Type, shape => list_to_tuple(Shape), data => Data}.
 
 text() ->
     Character = frequency([{4, range(0, 127)}, {1, range(128, 16#D7FF)}, {1, range(16#E000, 16#10FFFF)}]),

@@ -3,7 +3,7 @@
 -include_lib("eunit/include/eunit.hrl").
 
 instance_test() ->
-    #{name := m, drain_timeout := 10000, session_ttl := 3600000, workers := [], arguments := []} = snakemux_options:instance([{name, m}]),
+    #{name := m, drain_timeout := 10000, session_ttl := 3600000, workers := [], arguments := ["--max-message", "67108864"]} = snakemux_options:instance([{name, m}]),
     #{program := "/x", arguments := Arguments, max_message := 7} =
         snakemux_options:instance(#{name => m, program => <<"/x">>, max_message => 7, session_ttl => 1000}),
     ?assertEqual(["--max-message", "7", "--session-ttl", "1000"], Arguments).
@@ -15,14 +15,14 @@ call_test() ->
     ?assertEqual(#{timeout => 1}, snakemux_options:call([{timeout, 1}, {timeout, 2}])),
     All = #{
         timeout => 1, credit => infinity, codec => json, null => nil, metadata => #{}, wait_for_ready => false,
-        on_session_lost => move, request_id => <<"r">>, compression => gzip, session => <<"s">>, worker => <<"w">>
+        on_session_lost => move, request_id => <<"r">>, compression => gzip, tensors => struct, session => <<"s">>, worker => <<"w">>
     },
     ?assertEqual(All, snakemux_options:call(All)).
 
 wrong_call_test_() ->
     [?_assertError(badarg, snakemux_options:call(Options)) || Options <- [
         1, [1], [{timeout}], [{timeout, 1} | x], #{timeout => 0}, #{timeout => 1 bsl 31}, #{credit => 0}, #{codec => yaml}, #{session => ""},
-        #{worker => "text"}, #{request_id => <<>>}, #{timeuot => 1}, #{metadata => 1}, #{compression => true}
+        #{worker => "text"}, #{request_id => <<>>}, #{timeuot => 1}, #{metadata => 1}, #{compression => true}, #{tensors => map}
     ]].
 
 wrong_instance_test_() ->

@@ -2,7 +2,7 @@
 -module(snakemux_spec_tests).
 -include_lib("eunit/include/eunit.hrl").
 
-one(Spec) -> [Worker] = snakemux_spec:workers([Spec], undefined), Worker.
+one(Spec) -> [Worker] = snakemux_spec:workers([Spec], 1024), Worker.
 
 python_test() ->
     #{id := <<"py">>, index := 0, kind := python, argv := Argv, path := [Path]} =
@@ -11,8 +11,11 @@ python_test() ->
     ?assertEqual(filename:absname("lib"), Path).
 
 max_message_test() ->
-    [#{argv := Argv}] = snakemux_spec:workers([{python, #{module => "m"}}], 1024),
-    ?assert(lists:member("--max-message=1024", Argv)).
+    Told = fun(Spec) -> proplists:get_all_values("SNAKEMUX_MAX_MESSAGE", snakemux_spec:env(one(Spec), #{})) end,
+    ?assertEqual(["1024"], Told({python, #{module => "m"}})),
+    ?assertEqual(["1024"], Told({exec, ["w", "{port}"]})),
+    ?assertEqual(["7"], Told({exec, ["w", "{port}"], #{env => #{"SNAKEMUX_MAX_MESSAGE" => "7"}}})),
+    ?assert(lists:member("--max-message=1024", maps:get(argv, one({legacy, #{argv => ["w"]}})))).
 
 interpreter_test_() ->
     Names = ["SNAKEMUX_PYTHON", "VIRTUAL_ENV"],
@@ -30,7 +33,7 @@ interpreter_test_() ->
         end}.
 
 numbered_test() ->
-    Workers = snakemux_spec:workers([{exec, ["run", "{port}"], #{id => "e", count => 3, start_concurrency => 2}}], undefined),
+    Workers = snakemux_spec:workers([{exec, ["run", "{port}"], #{id => "e", count => 3, start_concurrency => 2}}], 1024),
     ?assertEqual([{<<"e-0">>, 0}, {<<"e-1">>, 1}, {<<"e-2">>, 2}], [{Id, Index} || #{id := Id, index := Index} <- Workers]),
     ?assertEqual([none, none, <<"e-0">>], [maps:get(behind, W, none) || W <- Workers]).
 
@@ -43,7 +46,7 @@ filled_in_test() ->
     Values = #{"{port}" => "1", "{address}" => "unix:/a", "{index}" => "0", "{id}" => "py"},
     Worker = one({exec, ["w", "--port={port}", "{port}{port}", "{index} {id}"], #{env => #{"A" => "{address}", "B" => <<>>}}}),
     ?assertEqual(["w", "--port=1", "11", "0 py"], snakemux_spec:argv(Worker, Values)),
-    ?assertEqual([{"A", "unix:/a"}, {"B", ""}], lists:sort(snakemux_spec:env(Worker, Values))).
+    ?assertEqual([{"A", "unix:/a"}, {"B", ""}, {"SNAKEMUX_MAX_MESSAGE", "1024"}], lists:sort(snakemux_spec:env(Worker, Values))).
 
 python_path_test() ->
     Path = fun(Options) ->
@@ -65,7 +68,7 @@ legacy_test() ->
     #{id := <<"legacy">>, kind := legacy, stuck_grace := 500, argv := Argv} =
         one({legacy, #{argv => ["python3", <<"old.py">>], protocol => json, stuck_grace => 500}}),
     ?assertEqual(
-        ["/proc/self/exe", "wrap", "--address", "{address}", "--protocol=json", "--stuck-grace=500", "--", "python3", "old.py"],
+        ["/proc/self/exe", "wrap", "--address", "{address}", "--protocol=json", "--stuck-grace=500", "--max-message=1024", "--", "python3", "old.py"],
         Argv
     ).
 

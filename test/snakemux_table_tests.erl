@@ -4,7 +4,7 @@
 
 -define(NAME, snakemux_table_tests).
 
-table() -> snakemux_table:new(?NAME, #{program => "/x", max_message => undefined}).
+table() -> snakemux_table:new(?NAME, #{program => "/x", max_message => 7}).
 
 ref() -> {?NAME, self(), make_ref()}.
 

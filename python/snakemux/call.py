@@ -78,8 +78,7 @@ class Call:
             size += len(key) + _ENTRY_BYTES + (sum(map(len, data)) if isinstance(data, list) else len(data))
         if size > self._options.max_message:
             limit = self._options.max_message
-            text = (
-                f"{where} of {size} bytes exceeds max_message, {limit} bytes: raise it, or send it in parts as a stream"
-            )
+            parts = "smaller chunks" if where == "chunk" else "parts, as a stream"
+            text = f"{where} of {size} bytes exceeds max_message, {limit} bytes: raise it, or send {parts}"
             raise Error("resource_exhausted", text, {"size": size, "max_message": limit})
         return encoded

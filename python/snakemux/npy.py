@@ -75,7 +75,7 @@ def _header(dtype: str, shape: tuple[int, ...], offset: int) -> bytes:
 def _read_header(header: bytes) -> tuple[str, tuple[int, ...]]:
     found = _HEADER.fullmatch(header)
     if found is None:
-        raise ValueError("an array's .npy header can't be read")
+        raise ValueError("an array's .npy header doesn't describe plain numbers")
     dtype, order, shape = (part.decode() for part in found.groups())
     if dtype not in _DTYPES or order != "False":
         raise ValueError(f"an array of dtype {dtype}, fortran_order {order}, isn't little-endian numbers in C order")

@@ -1,5 +1,6 @@
 """The codecs against Python's json and msgpack: what one of them says, the other must say too (pytest, hypothesis)."""
 
+import io
 import json
 import math
 import os
@@ -7,9 +8,11 @@ import struct
 import subprocess
 
 import msgpack
+import numpy as np
 import pytest
 from hypothesis import example, given, settings, target
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as extra
 
 PROGRAM = os.environ["CODEC_PORT"]
 EXAMPLES = int(os.environ.get("EXAMPLES", "500"))  # unset: the same ones every time
@@ -168,6 +171,27 @@ def test_msgpack_is_refused_where_it_is_broken(port, data):
     else:
         assert ok, found
         assert same(msgpack.unpackb(found), wanted)
+
+
+dtypes = st.sampled_from("? i1 u1 i2 u2 i4 u4 i8 u8 f2 f4 f8 c8 c16".split())
+shapes = extra.array_shapes(min_dims=0, max_dims=6, min_side=0, max_side=3)
+
+
+@given(arrays=st.lists(st.tuples(dtypes, shapes).flatmap(lambda pair: extra.arrays(*pair)), max_size=3))
+@settings(max_examples=EXAMPLES, deadline=None, derandomize="EXAMPLES" not in os.environ)
+def test_arrays_survive_as_files_that_numpy_writes_and_reads(port, arrays):
+    def extension(array):
+        file = io.BytesIO()
+        np.save(file, np.ascontiguousarray(array).reshape(array.shape), allow_pickle=False)
+        return msgpack.ExtType(1, file.getvalue())
+
+    ok, found = transcode(port, MSGPACK, MSGPACK, msgpack.packb([extension(array) for array in arrays]))
+    assert ok, found
+    for array, (code, data) in zip(arrays, msgpack.unpackb(found), strict=True):
+        back = np.load(io.BytesIO(data), allow_pickle=False)
+        assert code == 1
+        assert (back.dtype, back.shape) == (array.dtype if array.dtype != bool else np.uint8, array.shape)
+        assert back.tobytes() == array.tobytes()
 
 
 @given(text=st.binary(max_size=40))

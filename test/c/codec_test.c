@@ -111,6 +111,106 @@ static void bytes_go_to_messagepack_alone(void **state)
                         "worker: JSON has no bytes)");
 }
 
+/* The .npy header of a value, a head of six bytes before it: 122 bytes of it in all. */
+static void put_header(struct smx_buffer *out, const char *text, size_t padded)
+{
+    struct smx_buffer header = {0};
+    smx_buffer_printf(&header, "%-*s\n", (int)padded - 1, text);
+    smx_buffer_append(out, "\x93NUMPY\1\0", 8);
+    smx_buffer_append(out, (const uint8_t[]){(uint8_t)padded, (uint8_t)(padded >> 8)}, 2);
+    smx_buffer_append_span(out, smx_buffer_span(&header));
+    smx_buffer_fini(&header);
+}
+
+static const char tuple_of_six[] = "{tensor,{f,32},[2,3],<<\"abcdefghijklmnopqrstuvwx\">>}";
+static const char struct_of_six[] = "#{__struct__=>Elixir.Snakemux.Tensor,type=>{f,32},shape=>{2,3},"
+                                    "data=><<\"abcdefghijklmnopqrstuvwx\">>}";
+static const char header_of_six[] = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }";
+
+/* "a=c9…" of an array of six: alone the data begin at byte 128 of the value, in a list at byte 128 of the file. */
+static const char *array_of_six(bool alone)
+{
+    static struct smx_buffer found;
+    struct smx_buffer value = {0};
+    if (!alone)
+        test_put_hex(&value, "91");
+    test_put_hex(&value, alone ? "c90000009201" : "c90000009801");
+    put_header(&value, header_of_six, alone ? 128 - 6 - 10 : 128 - 10);
+    smx_buffer_append(&value, "abcdefghijklmnopqrstuvwx", 24);
+    found.len = 0;
+    smx_buffer_printf(&found, "a=");
+    for (size_t i = 0; i < value.len; i++)
+        smx_buffer_printf(&found, "%02x", value.data[i]);
+    smx_buffer_fini(&value);
+    return test_text(&found);
+}
+
+static void tensors_are_npy_files(void **state)
+{
+    (void)state;
+    struct smx_buffer text = {0};
+    const char *const forms[] = {tuple_of_six, struct_of_six};
+    assert_null(strstr(encoded(SMX_CODEC_MSGPACK, "#{a=>#{data=><<\"\\xff\">>,shape=>[],type=>{u,8},"
+                                                  "__struct__=>Elixir.Snakemux.Tensor}}"),
+                       "args"));
+    for (size_t i = 0; i < 2; i++) {
+        text.len = 0;
+        smx_buffer_printf(&text, "#{a=>%s}", forms[i]);
+        assert_string_equal(encoded(SMX_CODEC_MSGPACK, test_text(&text)), array_of_six(true));
+        text.len = 0;
+        smx_buffer_printf(&text, "#{a=>[%s]}", forms[i]);
+        assert_string_equal(encoded(SMX_CODEC_MSGPACK, test_text(&text)), array_of_six(false));
+        assert_string_equal(encoded(SMX_CODEC_JSON, test_text(&text)),
+                            "args.a[0]: a tensor can't be sent as JSON: the worker needs the codec msgpack "
+                            "(in Python: pip install msgpack)");
+    }
+    smx_buffer_fini(&text);
+}
+
+static void a_wrong_tensor_is_named_by_its_path(void **state)
+{
+    (void)state;
+    static const char *const type = "the type of a tensor is {s | u, 8 | 16 | 32 | 64}, {f, 16 | 32 | 64} or "
+                                    "{c, 64 | 128}: NumPy has no other";
+    static const char *const shape = "the shape of a tensor is a list or a tuple of at most 64 integers from 0 on";
+    static const char *const data = "the data of a tensor are a binary";
+    static const char *const is_struct = "a struct can't be sent: make it a plain map";
+    static const struct {
+        const char *term;
+        const char *const *message;
+    } cases[] = {
+        {"{tensor,{bf,16},[1],<<\"ab\">>}", &type},
+        {"{tensor,{f,32,1},[1],<<\"abcd\">>}", &type},
+        {"{tensor,{f,-32},[1],<<\"abcd\">>}", &type},
+        {"{tensor,f,[1],<<\"abcd\">>}", &type},
+        {"{tensor,{f,32},[-1],<<\"abcd\">>}", &shape},
+        {"{tensor,{f,32},[1|2],<<\"abcd\">>}", &shape},
+        {"{tensor,{f,32},[256|2],<<\"abcd\">>}", &shape},
+        {"{tensor,{f,32},[a],<<\"abcd\">>}", &shape},
+        {"{tensor,{f,32},{1,a},<<\"abcd\">>}", &shape},
+        {"{tensor,{f,32},4,<<\"abcd\">>}", &shape},
+        {"{tensor,{f,32},[1],\"abcd\"}", &data},
+        {"#{__struct__=>Elixir.Snakemux.Tensor,type=>{f,32},shape=>{1},data=>nil}", &data},
+        {"#{__struct__=>Elixir.Snakemux.Tensor,type=>nil,shape=>nil,data=>nil}", &type},
+        {"#{__struct__=>Elixir.Nx.Tensor,type=>{f,32},shape=>{1},data=><<\"abcd\">>}", &is_struct},
+        {"#{__struct__=>Elixir.Snakemux.Tensor,type=>{f,32},shape=>{1},names=><<\"abcd\">>}", &is_struct},
+        {"#{__struct__=>Elixir.Snakemux.Tensor}", &is_struct},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct smx_buffer text = {0};
+        struct smx_buffer message = {0};
+        smx_buffer_printf(&text, "#{x=>[1,%s]}", cases[i].term);
+        smx_buffer_printf(&message, "args.x[1]: %s", *cases[i].message);
+        assert_string_equal(encoded(SMX_CODEC_MSGPACK, test_text(&text)), test_text(&message));
+        smx_buffer_fini(&text);
+        smx_buffer_fini(&message);
+    }
+    assert_string_equal(encoded(SMX_CODEC_MSGPACK, "#{x=>{tensor,{f,32},[2],<<\"abcd\">>}}"),
+                        "args.x: an array has 4 bytes, but its type and shape make 8");
+    assert_string_equal(encoded(SMX_CODEC_MSGPACK, "#{x=>{tensor,{f,32},[2]}}"),
+                        "args.x: a tuple can't be sent: make it a list or a map");
+}
+
 static void raw_takes_binaries_as_they_are(void **state)
 {
     (void)state;
@@ -121,14 +221,14 @@ static void raw_takes_binaries_as_they_are(void **state)
                         "args.a: with codec raw the name of an argument is a binary");
 }
 
-/* `levels` lists around the empty list, or around {bin, <<>>}. */
-static const char *encoded_nested(size_t levels, bool bytes)
+/* `levels` lists around a value. */
+static const char *encoded_nested(size_t levels, const char *value)
 {
     struct smx_buffer text = {0};
     smx_buffer_printf(&text, "#{a=>");
     for (size_t i = 0; i < levels; i++)
         smx_buffer_printf(&text, "[");
-    smx_buffer_printf(&text, bytes ? "{bin,<<\"\">>}" : "1");
+    smx_buffer_printf(&text, "%s", value);
     for (size_t i = 0; i < levels; i++)
         smx_buffer_printf(&text, "]");
     smx_buffer_printf(&text, "}");
@@ -140,18 +240,21 @@ static const char *encoded_nested(size_t levels, bool bytes)
 static void values_nest_64_levels(void **state)
 {
     (void)state;
-    assert_null(strstr(encoded_nested(64, false), "args"));
-    assert_null(strstr(encoded_nested(64, true), "args"));
-    assert_non_null(strstr(encoded_nested(65, false), "it is nested deeper than 64 levels"));
+    assert_null(strstr(encoded_nested(64, "1"), "args"));
+    assert_null(strstr(encoded_nested(64, "{bin,<<\"\">>}"), "args"));
+    assert_null(strstr(encoded_nested(64, "{tensor,{u,8},[1],<<\"a\">>}"), "args"));
+    assert_non_null(strstr(encoded_nested(65, "1"), "it is nested deeper than 64 levels"));
 }
 
+static const struct smx_style plain = {SMX_NULL_NULL, SMX_TENSORS_TUPLE};
+
 /* The term, or the message. */
-static const char *decoded(enum smx_codec codec, struct smx_pairs pairs, enum smx_null null)
+static const char *decoded(enum smx_codec codec, struct smx_pairs pairs, struct smx_style style)
 {
     static struct smx_buffer found;
     struct smx_error why = {0};
     found.len = 0;
-    if (smx_codec_decode_pairs(codec, pairs, null, &found, &why))
+    if (smx_codec_decode_pairs(codec, pairs, style, &found, &why))
         return test_term_text(smx_buffer_span(&found));
     assert_int_equal(found.len, 0);
     assert_int_equal(why.code, SMX_INTERNAL);
@@ -171,7 +274,7 @@ static void of_a_repeated_key_the_last_value_stays(void **state)
     (void)state;
     struct smx_pair pairs[] = {pair_of("a", "1"), pair_of("b", "{\"x\":1,\"y\":[{\"x\":2,\"x\":3}],\"x\":4}"),
                                pair_of("a", "5"), pair_of("c", "6"), pair_of("a", "7")};
-    assert_string_equal(decoded(SMX_CODEC_JSON, (struct smx_pairs){pairs, 5}, SMX_NULL_NULL),
+    assert_string_equal(decoded(SMX_CODEC_JSON, (struct smx_pairs){pairs, 5}, plain),
                         "#{<<\"b\">>=>#{<<\"y\">>=>[#{<<\"x\">>=>3}],<<\"x\">>=>4},<<\"c\">>=>6,<<\"a\">>=>7}");
 }
 
@@ -189,7 +292,7 @@ static void repeated_keys_of_a_large_map_are_dropped(void **state)
         snprintf(keys[i], sizeof(keys[i]), "%zu", i);
     for (size_t i = 0; i < COUNT; i++)
         pairs[i] = pair_of(keys[i % DISTINCT], i < COUNT - DISTINCT ? "old" : "new");
-    assert_true(smx_codec_decode_pairs(SMX_CODEC_RAW, (struct smx_pairs){pairs, COUNT}, SMX_NULL_NULL, &out, &why));
+    assert_true(smx_codec_decode_pairs(SMX_CODEC_RAW, (struct smx_pairs){pairs, COUNT}, plain, &out, &why));
     assert_true(smx_term_get_map(smx_buffer_span(&out), &at, &count));
     assert_int_equal(count, DISTINCT);
     assert_null(memmem(out.data, out.len, "old", 3));
@@ -200,8 +303,43 @@ static void null_is_what_the_caller_wants(void **state)
 {
     (void)state;
     struct smx_pair pair = pair_of("a", "[null]");
-    assert_string_equal(decoded(SMX_CODEC_JSON, (struct smx_pairs){&pair, 1}, SMX_NULL_NULL), "#{<<\"a\">>=>[null]}");
-    assert_string_equal(decoded(SMX_CODEC_JSON, (struct smx_pairs){&pair, 1}, SMX_NULL_NIL), "#{<<\"a\">>=>[nil]}");
+    assert_string_equal(decoded(SMX_CODEC_JSON, (struct smx_pairs){&pair, 1}, plain), "#{<<\"a\">>=>[null]}");
+    assert_string_equal(decoded(SMX_CODEC_JSON, (struct smx_pairs){&pair, 1}, (struct smx_style){.null = SMX_NULL_NIL}),
+                        "#{<<\"a\">>=>[nil]}");
+}
+
+static void arrays_are_what_the_caller_wants(void **state)
+{
+    (void)state;
+    struct smx_buffer value = {0};
+    test_put_hex(&value, "92c700");
+    size_t place = value.len;
+    test_put_hex(&value, "01");
+    put_header(&value, header_of_six, 60);
+    smx_buffer_append(&value, "abcdefghijklmnopqrstuvwx", 24);
+    value.data[place - 1] = (uint8_t)(value.len - place - 1);
+    test_put_hex(&value, "c7");
+    test_put_hex(&value, "48");
+    test_put_hex(&value, "01");
+    put_header(&value, "{'descr': '|b1', 'fortran_order': False, 'shape': ()}", 61);
+    smx_buffer_append(&value, "\1", 1);
+    struct smx_pair pair = {smx_span_of("a"), smx_buffer_span(&value)};
+    struct smx_buffer wanted = {0};
+    smx_buffer_printf(&wanted, "#{<<\"a\">>=>[%s,{tensor,{u,8},[],<<\"\\x01\">>}]}", tuple_of_six);
+    assert_string_equal(decoded(SMX_CODEC_MSGPACK, (struct smx_pairs){&pair, 1}, plain), test_text(&wanted));
+    wanted.len = 0;
+    smx_buffer_printf(&wanted,
+                      "#{<<\"a\">>=>[%s,#{__struct__=>Elixir.Snakemux.Tensor,type=>{u,8},shape=>{},"
+                      "data=><<\"\\x01\">>}]}",
+                      struct_of_six);
+    struct smx_style structs = {.tensors = SMX_TENSORS_STRUCT};
+    assert_string_equal(decoded(SMX_CODEC_MSGPACK, (struct smx_pairs){&pair, 1}, structs), test_text(&wanted));
+    value.data[value.len - 1 - 61] = '}';
+    assert_string_equal(
+        decoded(SMX_CODEC_MSGPACK, (struct smx_pairs){&pair, 1}, structs),
+        "the worker's value \"a\" can't be read: an array's .npy header doesn't describe plain numbers");
+    smx_buffer_fini(&value);
+    smx_buffer_fini(&wanted);
 }
 
 static void old_workers_are_read_as_they_wrote(void **state)
@@ -214,7 +352,7 @@ static void old_workers_are_read_as_they_wrote(void **state)
                                pair_of("e", "\xff\xfe"),
                                pair_of("f", ""),
                                pair_of("g", "{\"x\":[1,\"\\ud800\"]}")};
-    assert_string_equal(decoded(SMX_CODEC_LENIENT, (struct smx_pairs){pairs, 7}, SMX_NULL_NULL),
+    assert_string_equal(decoded(SMX_CODEC_LENIENT, (struct smx_pairs){pairs, 7}, plain),
                         "#{<<\"a\">>=><<\"{\\x22x\\x22:[1,2\">>,<<\"b\">>=>[1,#{}],<<\"c\">>=><<\"hello\">>,"
                         "<<\"d\">>=><<\"q\">>,<<\"e\">>=><<\"\\xff\\xfe\">>,<<\"f\">>=><<\"\">>,"
                         "<<\"g\">>=><<\"{\\x22x\\x22:[1,\\x22\\x5cud800\\x22]}\">>}");
@@ -225,9 +363,9 @@ static void a_value_that_can_not_be_read_is_named(void **state)
     (void)state;
     struct smx_pair good[] = {pair_of("a", "1"), pair_of("b", "tru")};
     struct smx_pair key = pair_of("\xff", "1");
-    assert_string_equal(decoded(SMX_CODEC_JSON, (struct smx_pairs){good, 2}, SMX_NULL_NULL),
+    assert_string_equal(decoded(SMX_CODEC_JSON, (struct smx_pairs){good, 2}, plain),
                         "the worker's value \"b\" can't be read: lexical error: invalid string in json text.");
-    assert_string_equal(decoded(SMX_CODEC_RAW, (struct smx_pairs){&key, 1}, SMX_NULL_NULL),
+    assert_string_equal(decoded(SMX_CODEC_RAW, (struct smx_pairs){&key, 1}, plain),
                         "the worker's value \"\xff\" can't be read: its name is not valid UTF-8");
 }
 
@@ -259,16 +397,16 @@ static void an_error_of_a_worker_is_read(void **state)
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct smx_error error = {0};
-        assert_true(smx_codec_read_error(smx_span_of(cases[i].bytes), SMX_NULL_NULL, &error));
+        assert_true(smx_codec_read_error(smx_span_of(cases[i].bytes), plain, &error));
         assert_int_equal(error.code, cases[i].code);
         assert_string_equal(test_text(&error.message), cases[i].message);
         assert_string_equal(test_term_text(smx_buffer_span(&error.details)), cases[i].details);
         smx_error_fini(&error);
     }
     struct smx_error untouched = {0};
-    assert_false(smx_codec_read_error(smx_span_of("\x90"), SMX_NULL_NULL, &untouched));
-    assert_false(smx_codec_read_error(smx_span_of("\x81"), SMX_NULL_NULL, &untouched));
-    assert_false(smx_codec_read_error(smx_span_of(""), SMX_NULL_NULL, &untouched));
+    assert_false(smx_codec_read_error(smx_span_of("\x90"), plain, &untouched));
+    assert_false(smx_codec_read_error(smx_span_of("\x81"), plain, &untouched));
+    assert_false(smx_codec_read_error(smx_span_of(""), plain, &untouched));
     assert_int_equal(untouched.code, SMX_OK);
     assert_null(untouched.details.data);
 }
@@ -279,11 +417,14 @@ int main(void)
         cmocka_unit_test(values_are_mapped_as_documented),
         cmocka_unit_test(what_can_not_be_sent_is_named_by_its_path),
         cmocka_unit_test(bytes_go_to_messagepack_alone),
+        cmocka_unit_test(tensors_are_npy_files),
+        cmocka_unit_test(a_wrong_tensor_is_named_by_its_path),
         cmocka_unit_test(raw_takes_binaries_as_they_are),
         cmocka_unit_test(values_nest_64_levels),
         cmocka_unit_test(of_a_repeated_key_the_last_value_stays),
         cmocka_unit_test(repeated_keys_of_a_large_map_are_dropped),
         cmocka_unit_test(null_is_what_the_caller_wants),
+        cmocka_unit_test(arrays_are_what_the_caller_wants),
         cmocka_unit_test(old_workers_are_read_as_they_wrote),
         cmocka_unit_test(a_value_that_can_not_be_read_is_named),
         cmocka_unit_test(an_error_of_a_worker_is_read),

@@ -10,7 +10,7 @@
 
 static void give(struct test_front *test, struct smx_span frame)
 {
-    smx_front_ei_frame(&test->front, frame, false, 1024 * 1024);
+    smx_front_ei_frame(&test->front, frame, frame.len, 1024 * 1024);
 }
 
 static void check_text(const struct vector *vector, const char *commands, const char *events)

@@ -63,7 +63,7 @@ static const struct {
      {.kind = SMX_EVENT_RESULT,
       .tag = TAG,
       .codec = SMX_CODEC_JSON,
-      .null = SMX_NULL_NIL,
+      .style.null = SMX_NULL_NIL,
       .values = PAIRS(json),
       .meta = BARE_META}},
     {"result_msgpack",

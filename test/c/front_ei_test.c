@@ -11,7 +11,7 @@ static void give_hex(struct test_front *test, const char *hex)
 {
     struct smx_buffer frame = {0};
     test_put_hex(&frame, hex);
-    smx_front_ei_frame(&test->front, smx_buffer_span(&frame), false, 1000);
+    smx_front_ei_frame(&test->front, smx_buffer_span(&frame), frame.len, 1000);
     smx_buffer_fini(&frame);
 }
 
@@ -95,7 +95,7 @@ static void a_term_too_deep_is_answered_and_skipped(void **state)
     smx_term_put_atom(&frame, "ping");
     smx_term_put_int(&frame, 2);
     smx_term_put_nil(&frame);
-    smx_front_ei_frame(&test->front, smx_buffer_span(&frame), false, 1000);
+    smx_front_ei_frame(&test->front, smx_buffer_span(&frame), frame.len, frame.len);
     assert_string_equal(test_front_commands(test), "ping tag=2\n");
     assert_string_equal(test_front_events(test), "{error,1,#{code=>invalid_argument,message=><<\"a term nested too "
                                                  "deep\">>,origin=>mux,reason=>bad_term,sent=>false,details=>#{}}}\n");
@@ -107,19 +107,20 @@ static void the_head_of_an_oversized_frame_names_its_tag(void **state)
     struct test_front *test = *state;
     struct smx_buffer frame = {0};
     test_put_hex(&frame, "836806770765786563757465610177");
-    smx_front_ei_frame(&test->front, smx_buffer_span(&frame), true, 1000);
+    smx_front_ei_frame(&test->front, smx_buffer_span(&frame), 2000, 1000);
     assert_string_equal(test_front_events(test),
-                        "{error,1,#{code=>resource_exhausted,message=><<\"a frame has at most max_frame = 1000 "
-                        "bytes\">>,origin=>mux,reason=>too_large,sent=>false,details=>#{}}}\n");
+                        "{error,1,#{code=>resource_exhausted,message=><<\"the command makes a frame of 2000 bytes, "
+                        "and max_frame is 1000: raise it and max_message, or send less at once (results may come as a "
+                        "stream)\">>,origin=>mux,reason=>too_large,sent=>false,details=>#{}}}\n");
     frame.len = 0;
     test_put_hex(&frame, "836c000000026806770765786563757465610177");
-    smx_front_ei_frame(&test->front, smx_buffer_span(&frame), true, 1000);
+    smx_front_ei_frame(&test->front, smx_buffer_span(&frame), 2000, 1000);
     const char *events = test_front_events(test);
     assert_ptr_equal(strstr(events, "{error,1,"), events);
     assert_non_null(strstr(events, "\n{protocol_error,#{reason=>too_large"));
     frame.len = 0;
     test_put_hex(&frame, "83680677076578656375746568ff");
-    smx_front_ei_frame(&test->front, smx_buffer_span(&frame), true, 1000);
+    smx_front_ei_frame(&test->front, smx_buffer_span(&frame), 2000, 1000);
     assert_non_null(strstr(test_front_events(test), "{protocol_error,#{reason=>too_large"));
     smx_buffer_fini(&frame);
 }

@@ -173,7 +173,7 @@ const char *test_put_term(struct smx_buffer *out, const char *text)
     }
     if (strchr("-0123456789", *text))
         return put_number(out, text);
-    assert_int_equal(sscanf(text, "%255[a-z_]", name), 1);
+    assert_int_equal(sscanf(text, "%255[a-zA-Z_.]", name), 1);
     smx_term_put_atom(out, name);
     return text + strlen(name);
 }
@@ -291,7 +291,8 @@ static void print_call(struct smx_buffer *out, const struct smx_command *command
         return;
     print_int(out, "credit", call->credit, SMX_DEFAULT_CREDIT);
     print_int(out, "codec", (int64_t)call->codec, SMX_CODEC_RAW);
-    print_int(out, "null", (int64_t)call->null, SMX_NULL_NULL);
+    print_int(out, "null", (int64_t)call->style.null, SMX_NULL_NULL);
+    print_int(out, "tensors", (int64_t)call->style.tensors, SMX_TENSORS_TUPLE);
     print_int(out, "wait_for_ready", call->wait_for_ready, true);
     print_int(out, "move", call->move_lost_session, false);
     print_int(out, "gzip", call->gzip, false);

@@ -67,7 +67,7 @@ static void take(struct smx_front_ei *front, struct smx_frame_reader *reader)
     struct smx_span frame;
     enum smx_frame_kind kind;
     while ((kind = smx_frame_reader_next(reader, &frame)) != SMX_FRAME_NONE)
-        smx_front_ei_frame(front, frame, kind == SMX_FRAME_HEAD, MAX_FRAME);
+        smx_front_ei_frame(front, frame, kind == SMX_FRAME_HEAD ? MAX_FRAME + 1 : frame.len, MAX_FRAME);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -35,7 +35,7 @@ static void require_stable(enum smx_codec codec, struct smx_span term)
     struct smx_error why = {0};
     if (smx_codec_encode_args(codec, term, &values, &why)) {
         struct smx_pairs pairs = {values.items, values.count};
-        fuzz_require(smx_codec_decode_pairs(codec, pairs, SMX_NULL_NULL, &out, &why));
+        fuzz_require(smx_codec_decode_pairs(codec, pairs, (struct smx_style){0}, &out, &why));
         fuzz_require_term(smx_buffer_span(&out));
         fuzz_require(smx_codec_encode_args(codec, smx_buffer_span(&out), &again, &why));
         for (size_t i = 0; i < values.count; i++)
@@ -47,12 +47,12 @@ static void require_stable(enum smx_codec codec, struct smx_span term)
     smx_error_fini(&why);
 }
 
-void fuzz_decode(enum smx_codec codec, struct smx_span value)
+static void decode(enum smx_codec codec, struct smx_span value, struct smx_style style)
 {
     struct smx_pair pair = {smx_span_of("value"), value};
     struct smx_buffer out = {0};
     struct smx_error why = {0};
-    if (smx_codec_decode_pairs(codec, (struct smx_pairs){&pair, 1}, SMX_NULL_NULL, &out, &why)) {
+    if (smx_codec_decode_pairs(codec, (struct smx_pairs){&pair, 1}, style, &out, &why)) {
         fuzz_require_term(smx_buffer_span(&out));
         require_stable(SMX_CODEC_JSON, smx_buffer_span(&out));
         require_stable(SMX_CODEC_MSGPACK, smx_buffer_span(&out));
@@ -61,4 +61,10 @@ void fuzz_decode(enum smx_codec codec, struct smx_span value)
     }
     smx_buffer_fini(&out);
     smx_error_fini(&why);
+}
+
+void fuzz_decode(enum smx_codec codec, struct smx_span value)
+{
+    decode(codec, value, (struct smx_style){SMX_NULL_NULL, SMX_TENSORS_TUPLE});
+    decode(codec, value, (struct smx_style){SMX_NULL_NIL, SMX_TENSORS_STRUCT});
 }

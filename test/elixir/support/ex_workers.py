@@ -94,5 +94,39 @@ def note(name: str, n: int):
         worker.state.ended.append((name, n))
 
 
+@worker.command
+def describe(a):
+    return {"dtype": str(a.dtype), "shape": list(a.shape), "sum": float(a.sum())}
+
+
+@worker.command
+def transposed(a):
+    return a.T
+
+
+@worker.command
+def is_positive(a):
+    return a > 0
+
+
+@worker.command
+def rows(a):
+    yield from a
+
+
+@worker.command
+def zeros(n: int, type: str = "f8"):
+    import numpy as np
+
+    return np.zeros(n, type)
+
+
+@worker.command
+def objects():
+    import numpy as np
+
+    return {"list": [1, np.array([{}])]}
+
+
 if __name__ == "__main__":
     worker.run()
