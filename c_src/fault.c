@@ -49,6 +49,7 @@ static const struct {
     {"Socket closed", "worker_down", false},
     {"Endpoint read failed", "worker_down", false},
     {"Connection reset by peer", "worker_down", false},
+    {"recvmsg:", "worker_down", false}, /* and what the system says */
     {"Broken pipe", "worker_down", false},
     {"keepalive watchdog timeout", "worker_down", false},
     {"ping timeout", "worker_down", false},
