@@ -63,8 +63,9 @@ number(Text) ->
 run(#{set := Set, json := File} = Given) ->
     Options = Given#{machine => bench_report:machine()},
     Wanted = plan(Options),
-    {Workers, Missing} = start_workers(Wanted, bench_plan:has_extra(Set)),
+    Missing = missing(rows(Wanted)),
     Tables = [{Title, only(fun(#{worker := Kind}) -> not lists:member(Kind, Missing) end, Blocks)} || {Title, Blocks} <- Wanted],
+    Workers = start_workers(rows(Tables) ++ [bench_plan:row(api) || bench_plan:has_extra(Set)]),
     Contestants = maps:from_list([{Row, start_contestant(Row, Workers, N)} || {N, Row} <- numbered(rows(Tables))]),
     io:format("~ts~n", [bench_report:head(Options)]),
     [io:format("Without the ~p worker, which is not built here.~n~n", [Kind]) || Kind <- Missing],
@@ -98,23 +99,18 @@ rows(Tables) ->
 
 numbered(List) -> lists:zip(lists:seq(1, length(List)), List).
 
-%% As many of each kind as some row wants. What is not built has no lines: the library then runs its other server.
-start_workers(Tables, HasExtra) ->
-    Extra = [bench_plan:row(api) || HasExtra],
+%% What is not built has no lines.
+missing(Rows) ->
+    [native || lists:any(fun(#{worker := Kind}) -> Kind =:= native end, Rows), not bench_worker:has_native()].
+
+%% As many of each kind as some row wants.
+start_workers(Rows) ->
     Wanted = lists:foldl(fun(#{worker := Kind, transport := Transport, workers := Count}, All) ->
         maps:update_with({Kind, Transport}, fun(N) -> max(N, Count) end, Count, All)
-    end, #{}, [Row || #{worker := Kind} = Row <- rows(Tables) ++ Extra, Kind =/= none]),
-    Workers = maps:map(fun({Kind, Transport}, Count) ->
+    end, #{}, [Row || #{worker := Kind} = Row <- Rows, Kind =/= none]),
+    maps:map(fun({Kind, Transport}, Count) ->
         [bench_worker:start(#{transport => Transport, worker => Kind}) || _ <- lists:seq(1, Count)]
-    end, Wanted),
-    case Workers of
-        #{{native, unix} := [Worker]} ->
-            case bench_worker:server(Worker) of
-                <<"native">> -> {Workers, []};
-                _ -> bench_worker:stop(Worker), {maps:remove({native, unix}, Workers), [native]}
-            end;
-        #{} -> {Workers, []}
-    end.
+    end, Wanted).
 
 start_contestant(#{name := Name} = Row, Workers, N) ->
     bench_contestant:start(bench_plan:module(Name), setup(Row, Workers, list_to_atom("bench_" ++ integer_to_list(N)))).

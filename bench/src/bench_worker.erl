@@ -1,7 +1,7 @@
 %% The workers that the contestants call: programs that print where they listen.
 -module(bench_worker).
 
--export([start/1, target/1, server/1, os_pids/1, stop/1]).
+-export([start/1, has_native/0, target/1, os_pids/1, stop/1]).
 
 -export_type([worker/0, kind/0]).
 
@@ -46,8 +46,18 @@ target(tcp, _, Number) -> "ipv4:127.0.0.1:" ++ Number.
 -spec target(worker()) -> string().
 target({_, Target, _}) -> Target.
 
-%% @doc Which server of the Python library runs, by its own word.
--spec server(worker()) -> binary() | unknown.
+%% @doc Whether the Python library has its native server here: it ends at once without, or says that another one runs.
+-spec has_native() -> boolean().
+has_native() ->
+    try start(#{transport => unix, worker => native}) of
+        Worker ->
+            Server = server(Worker),
+            stop(Worker),
+            Server =:= <<"native">>
+    catch
+        error:{worker, Status} when is_integer(Status) -> false
+    end.
+
 server({_, Target, _}) ->
     Port = bench_hand:start(#{targets => [Target], snakemux => os:getenv("SNAKEMUX_PROGRAM")}),
     bench_hand:send(Port, {info, info, list_to_binary(Target), #{timeout => 5000}}),
