@@ -88,7 +88,7 @@ more(_) -> [].
 python() ->
     Pools = [row(pool_msgpack), row(pool_json)],
     Four = [four(Row) || Row <- Pools],
-    Servers = [on(bare, threaded), on(bare, aio), on(bare, native), on(terms, aio), on(terms, native)],
+    Servers = [on(bare, threaded), on(bare, aio), on(bare, native), on(terms, aio), on(terms, native), row(bare)],
     Direct = [row(old_direct), row(floor)],
     [{{unary, 1, 16}, Pools ++ Direct ++ Servers},
      {{unary, 16, 16}, Pools ++ Four ++ Servers},
