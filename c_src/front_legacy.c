@@ -261,12 +261,19 @@ void smx_front_legacy_frame(struct smx_front_legacy *front, struct smx_span fram
 /* What the worker wrote must be what the owner can read: an answer that it can't is an answer that never comes. */
 static bool check(enum smx_codec codec, struct smx_pairs values, struct smx_error *why)
 {
-    for (size_t i = 0; i < values.count; i++)
-        if (!smx_utf8_valid(values.items[i].key, false) || !smx_splice_is_value(codec, values.items[i].value))
-            return smx_error_set(why, SMX_INTERNAL, "decode", "the worker's value \"%.100s\" is not valid %s",
-                                 smx_utf8_valid(values.items[i].key, false) ? (const char *)values.items[i].key.data
-                                                                            : "",
-                                 codec == SMX_CODEC_JSON ? "JSON" : "MessagePack");
+    const char *format = codec == SMX_CODEC_JSON ? "JSON" : "MessagePack";
+    for (size_t i = 0; i < values.count; i++) {
+        bool named = smx_utf8_valid(values.items[i].key, false);
+        const char *name = named ? (const char *)values.items[i].key.data : "";
+        if (!named || !smx_splice_is_value(codec, values.items[i].value))
+            return smx_error_set(why, SMX_INTERNAL, "decode", "the worker's value \"%.100s\" is not valid %s", name,
+                                 format);
+        if (smx_splice_has_extension(codec, values.items[i].value))
+            return smx_error_set(why, SMX_INTERNAL, "decode",
+                                 "the worker's value \"%.100s\" holds an array, which only Snakemux itself can read: "
+                                 "give a list (in Python its tolist())",
+                                 name);
+    }
     return true;
 }
 

@@ -328,8 +328,8 @@ static struct grpc_byte_buffer *pack(struct smx_request *request, const struct s
     if (len > request->conn->gate->max_message)
         smx_error_set(
             &request->fault, SMX_RESOURCE_EXHAUSTED, "too_large",
-            "the arguments make a message of %zu bytes, and max_message is %zu: raise it, or send less at once "
-            "(results may come as a stream)",
+            "the arguments make a message of %zu bytes, and max_message is %zu: raise it (--max-message), or send less "
+            "at once (results may come as a stream)",
             len, request->conn->gate->max_message);
     return buffer;
 }

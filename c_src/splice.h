@@ -46,6 +46,9 @@ const struct smx_codec_writer *smx_splice_writer(enum smx_codec codec);
 /* Of the old side's MessagePack: text that is no UTF-8 becomes bytes, as its workers took it. True if there was any. */
 bool smx_splice_mend(struct smx_span value, struct smx_buffer *out);
 
+/* Whether there is an extension of MessagePack in it, an array for one: the old side has no such values. */
+bool smx_splice_has_extension(enum smx_codec codec, struct smx_span value);
+
 /* For splice.c, in the files of the two formats. */
 bool smx_splice_json_skip(struct smx_span text, size_t *at);
 bool smx_splice_json_map(struct smx_span text, struct smx_values *pairs);

@@ -121,6 +121,17 @@ bool smx_splice_msgpack_map(struct smx_span bytes, struct smx_values *pairs)
     return at == bytes.len;
 }
 
+bool smx_splice_has_extension(enum smx_codec codec, struct smx_span value)
+{
+    struct head head;
+    for (size_t at = 0; codec == SMX_CODEC_MSGPACK && read_head(value, at, &head); at += bytes_of(&head)) {
+        uint8_t first = value.data[at];
+        if ((first >= 0xc7 && first <= 0xc9) || (first >= 0xd4 && first <= 0xd8))
+            return true;
+    }
+    return false;
+}
+
 bool smx_splice_mend(struct smx_span value, struct smx_buffer *out)
 {
     struct head head;

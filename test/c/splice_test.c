@@ -231,6 +231,30 @@ static void text_that_is_no_utf8_becomes_bytes(void **state)
     smx_buffer_fini(&wanted);
 }
 
+static void extensions_are_found_wherever_they_stand(void **state)
+{
+    (void)state;
+    static const char *const with[] = {"d40161",           "c7010161",
+                                       "c800010161",       "c9000000010161",
+                                       "9201d6ff00000000", "81a16191d80100000000000000000000000000000000"};
+    static const char *const without[] = {"c0", "a3c70101", "c403c70101", "9281a161cfc7c7c7c7c7c7c7c7c3"};
+    for (size_t i = 0; i < 6; i++) {
+        struct smx_buffer bytes = {0};
+        test_put_hex(&bytes, with[i]);
+        assert_true(smx_splice_is_value(SMX_CODEC_MSGPACK, smx_buffer_span(&bytes)));
+        assert_true(smx_splice_has_extension(SMX_CODEC_MSGPACK, smx_buffer_span(&bytes)));
+        assert_false(smx_splice_has_extension(SMX_CODEC_JSON, smx_buffer_span(&bytes)));
+        smx_buffer_fini(&bytes);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        struct smx_buffer bytes = {0};
+        test_put_hex(&bytes, without[i]);
+        assert_true(smx_splice_is_value(SMX_CODEC_MSGPACK, smx_buffer_span(&bytes)));
+        assert_false(smx_splice_has_extension(SMX_CODEC_MSGPACK, smx_buffer_span(&bytes)));
+        smx_buffer_fini(&bytes);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -241,6 +265,7 @@ int main(void)
         cmocka_unit_test(what_is_no_map_with_text_keys_is_refused),
         cmocka_unit_test(unwrap_and_wrap_are_opposites),
         cmocka_unit_test(text_that_is_no_utf8_becomes_bytes),
+        cmocka_unit_test(extensions_are_found_wherever_they_stand),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

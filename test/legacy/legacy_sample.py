@@ -55,6 +55,13 @@ def text(size: int) -> str:
 
 
 @worker.command
+def array() -> object:
+    import numpy as np
+
+    return {"x": [1, np.zeros(3)]}
+
+
+@worker.command
 def limit() -> str:
     return os.environ["SNAKEMUX_MAX_MESSAGE"]
 

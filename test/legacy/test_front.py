@@ -221,3 +221,11 @@ def test_a_wrong_command_line_says_what_is_right(arguments: list[str]) -> None:
     assert ended.returncode == 2
     assert ended.stdout == ""
     assert "usage: snakemux legacy" in ended.stderr
+
+
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+def test_an_array_is_a_failure_that_says_what_to_do(encoding: str, old: Start) -> None:
+    front = old("legacy", "--", *SAMPLE).ready()
+    answer = front.call("array", {}, encoding)
+    assert answer["success"] is False
+    assert "tolist()" in answer["error"]
