@@ -8,6 +8,8 @@
 #include "route.h"
 #include "term.h"
 
+enum { SWEEP_MS = 250 };
+
 /* ---- Events that belong to no request ---- */
 
 static void emit(struct smx_bridge *bridge, const struct smx_event *event)
@@ -156,11 +158,29 @@ static void on_session_expired(void *owner, struct smx_session *session)
 
 /* ---- Commands ---- */
 
+static void sweep_soon(struct smx_bridge *bridge)
+{
+    if (bridge->requests.count > 0 && bridge->sweeping.place == 0)
+        smx_timer_set(&bridge->timers, &bridge->sweeping, smx_now_ms() + SWEEP_MS);
+}
+
+static void on_sweeping(void *owner)
+{
+    struct smx_bridge *bridge = owner;
+    int64_t now = smx_now_ms();
+    struct smx_request *request;
+    for (size_t at = 0; (request = smx_table_next(&bridge->requests, &at));)
+        if (smx_call_is_overdue(&request->call, now))
+            smx_call_give_up(&request->call);
+    sweep_soon(bridge);
+}
+
 static struct smx_request *new_request(struct smx_bridge *bridge, const struct smx_command *command)
 {
     struct smx_request *request =
         smx_request_new(command, &bridge->timers, &bridge->sink, (struct smx_request_events){on_request_ended, bridge});
     smx_table_put(&bridge->requests, request->tag, request);
+    sweep_soon(bridge);
     return request;
 }
 
@@ -361,6 +381,7 @@ void smx_bridge_init(struct smx_bridge *bridge, const struct smx_limits *limits,
         .core_version = core_version,
     };
     smx_gate_init(&bridge->gate, queue, limits->max_message, limits->max_buffered);
+    bridge->sweeping = (struct smx_timer){.fire = on_sweeping, .owner = bridge};
     bridge->rerouting = (struct smx_timer){.fire = on_rerouting, .owner = bridge};
     smx_sessions_init(&bridge->sessions, limits, &bridge->timers, on_session_expired, bridge);
 }
@@ -397,5 +418,5 @@ void smx_bridge_stop(struct smx_bridge *bridge)
 
 bool smx_bridge_is_idle(const struct smx_bridge *bridge)
 {
-    return bridge->requests.count == 0 && !bridge->pool.conns && !bridge->pool.retired;
+    return bridge->requests.count == 0 && !bridge->pool.conns && !bridge->pool.retired && bridge->gate.orphans == 0;
 }

@@ -26,6 +26,7 @@ struct smx_bridge {
     struct smx_table requests; /* by tag: all that have no terminal event yet */
     struct smx_pool pool;
     struct smx_timer rerouting; /* of what waited for connections that left */
+    struct smx_timer sweeping;  /* of calls that don't end by themselves, while there are calls */
     struct smx_sessions sessions;
     struct smx_counters counters;
     int64_t started_ms;

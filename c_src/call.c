@@ -17,8 +17,9 @@ struct smx_call_wire {
     struct smx_completion closed;   /* the request is sent, the status is here */
     size_t outstanding;             /* completions to come */
     bool has_status;
-    bool drained; /* the worker has no more messages */
-    bool busy;    /* inside take_message or deliver: the end waits until they return */
+    bool drained;  /* the worker has no more messages */
+    bool busy;     /* inside take_message or deliver: the end waits until they return */
+    bool orphaned; /* its owner has had its end: only the memory waits for what is outstanding */
     grpc_metadata *sending;
     size_t sending_count;
     grpc_byte_buffer *request;
@@ -30,9 +31,13 @@ struct smx_call_wire {
     grpc_status_code status;
     grpc_slice details;
     int64_t deadline_ms; /* 0: none */
+    int64_t due_ms;      /* the deadline, or when it was cancelled; 0: none */
 };
 
-enum { DEADLINE_SLACK_MS = 50 }; /* a worker that keeps the deadline too may say so a little earlier than we */
+enum {
+    DEADLINE_SLACK_MS = 50, /* a worker that keeps the deadline too may say so a little earlier than we */
+    OVERDUE_MS = 500,       /* gRPC keeps deadlines, and says that a call is cancelled, long before */
+};
 
 static bool start_batch(struct smx_call *call, const grpc_op *ops, size_t count, struct smx_completion *completion)
 {
@@ -125,6 +130,16 @@ static struct smx_span span_of(const grpc_slice *slice)
     return (struct smx_span){GRPC_SLICE_START_PTR(*slice), GRPC_SLICE_LENGTH(*slice)};
 }
 
+/* For the last completions of a wire whose owner has gone. */
+static void adopt(struct smx_call_wire *wire, struct smx_gate *gate)
+{
+    struct smx_call *call = smx_alloc(sizeof(*call));
+    *call = (struct smx_call){.state = SMX_CALL_DROPPING, .gate = gate, .wire = wire};
+    wire->opened.owner = wire->received.owner = wire->closed.owner = call;
+    wire->orphaned = true;
+    gate->orphans++;
+}
+
 static void end(struct smx_call *call)
 {
     struct smx_call_wire *wire = call->wire;
@@ -141,15 +156,31 @@ static void end(struct smx_call *call)
     /* The owner may free the call in `ended`, and the outcome borrows from the wire: the wire goes last. */
     struct smx_call rest = {.wire = wire};
     call->wire = NULL;
+    if (wire->outstanding > 0)
+        adopt(wire, call->gate);
     call->events->ended(call, &outcome);
     free(pairs);
-    free_wire(&rest);
+    if (!wire->orphaned)
+        free_wire(&rest);
+}
+
+static void bury(struct smx_call *orphan)
+{
+    if (orphan->wire->outstanding > 0)
+        return;
+    orphan->gate->orphans--;
+    free_wire(orphan);
+    free(orphan);
 }
 
 /* Ends the call when nothing is left to come; the call may be gone when this returns. */
 static void settle(struct smx_call *call)
 {
     struct smx_call_wire *wire = call->wire;
+    if (wire->orphaned) {
+        bury(call);
+        return;
+    }
     if (wire->outstanding > 0 || !wire->has_status || wire->busy)
         return;
     bool orderly = wire->status == GRPC_STATUS_OK && call->state != SMX_CALL_DROPPING;
@@ -276,7 +307,7 @@ static struct smx_call_wire *new_wire(struct smx_call *call, const struct smx_ca
     gpr_timespec deadline = gpr_inf_future(GPR_CLOCK_MONOTONIC);
     if (plan->timeout_ms > 0) {
         deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(plan->timeout_ms, GPR_TIMESPAN));
-        wire->deadline_ms = smx_now_ms() + plan->timeout_ms;
+        wire->due_ms = wire->deadline_ms = smx_now_ms() + plan->timeout_ms;
     }
     grpc_slice path = grpc_slice_from_static_string(smx_method_path(plan->method));
     wire->call = grpc_channel_create_call(plan->channel, NULL, GRPC_PROPAGATE_DEFAULTS, call->gate->queue, path, NULL,
@@ -367,16 +398,40 @@ void smx_call_credit(struct smx_call *call, uint32_t count)
     settle(call);
 }
 
-void smx_call_cancel(struct smx_call *call)
+static void drop(struct smx_call *call)
 {
-    if (call->state == SMX_CALL_FINISHED || call->state == SMX_CALL_DROPPING || !call->wire)
-        return;
     if (call->state == SMX_CALL_HOLDING)
         drop_held(call);
     smx_gate_leave(call->gate, &call->pass);
     call->state = SMX_CALL_DROPPING;
+    call->wire->due_ms = smx_now_ms();
     grpc_call_cancel(call->wire->call, NULL);
+}
+
+void smx_call_cancel(struct smx_call *call)
+{
+    if (call->state == SMX_CALL_FINISHED || call->state == SMX_CALL_DROPPING || !call->wire)
+        return;
+    drop(call);
     settle(call);
+}
+
+bool smx_call_is_overdue(const struct smx_call *call, int64_t now_ms)
+{
+    const struct smx_call_wire *wire = call->wire;
+    return wire && !wire->has_status && wire->due_ms > 0 && now_ms >= wire->due_ms + OVERDUE_MS;
+}
+
+void smx_call_give_up(struct smx_call *call)
+{
+    struct smx_call_wire *wire = call->wire;
+    wire->status = GRPC_STATUS_CANCELLED;
+    if (call->state != SMX_CALL_DROPPING) {
+        wire->status = GRPC_STATUS_DEADLINE_EXCEEDED;
+        drop(call);
+    }
+    wire->details = grpc_slice_from_static_string("the worker does not take what is written to it");
+    end(call);
 }
 
 void smx_call_fini(struct smx_call *call)

@@ -84,6 +84,13 @@ void smx_call_credit(struct smx_call *call, uint32_t count);
 void smx_call_expect_end(struct smx_call *call);
 /* `ended` follows, with whatever status the race brings, perhaps before this returns. Nothing after the end. */
 void smx_call_cancel(struct smx_call *call);
+/*
+ * gRPC says that a call has ended only when what it writes of it is written, and a worker that is stopped takes
+ * nothing: the deadline has passed, or it was cancelled, and it still has not ended.
+ */
+bool smx_call_is_overdue(const struct smx_call *call, int64_t now_ms);
+/* Of one that is overdue: `ended` before this returns; gRPC's part lives on until gRPC lets go of it. */
+void smx_call_give_up(struct smx_call *call);
 /* Frees what an ended call still owns. */
 void smx_call_fini(struct smx_call *call);
 

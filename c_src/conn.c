@@ -13,6 +13,7 @@
 enum {
     LOST_GRACE_MS = 1000, /* a worker that comes back within it is not even reported as unreachable */
     RETRY_LOOK_MS = 1000, /* while it is unresponsive */
+    LOOK_SLACK_MS = 500,  /* for gRPC to say that a look's deadline has passed */
     START_TOLERANCE_MS = 1000,
     END_SESSION_TIMEOUT_MS = 5000,
 };
@@ -163,6 +164,13 @@ static void look(void *owner)
     if (!conn->info_known)
         start_look(conn, &conn->info, SMX_METHOD_GET_INFO);
     start_look(conn, &conn->health, SMX_METHOD_HEALTH);
+    smx_timer_set(conn->timers, &conn->patience, smx_now_ms() + conn->options.unresponsive_after_ms + LOOK_SLACK_MS);
+}
+
+/* The look could not even be written. It ends when the worker reads again, or is gone. */
+static void on_look_overdue(void *owner)
+{
+    set_state(owner, SMX_CONN_UNRESPONSIVE, "silent");
 }
 
 static void look_in(struct smx_conn *conn, int64_t ms)
@@ -174,6 +182,8 @@ static void look_in(struct smx_conn *conn, int64_t ms)
 /* Both answers are in: is it ready? */
 static void judge(struct smx_conn *conn)
 {
+    if (conn->looking == 0)
+        smx_timer_stop(conn->timers, &conn->patience);
     if (conn->looking > 0 || !conn->connected)
         return;
     int status = conn->health_status;
@@ -251,6 +261,7 @@ static void on_lost(struct smx_conn *conn)
 {
     conn->connected = false;
     smx_timer_stop(conn->timers, &conn->probe);
+    smx_timer_stop(conn->timers, &conn->patience);
     smx_timer_set(conn->timers, &conn->grace, smx_now_ms() + LOST_GRACE_MS);
     set_state(conn, SMX_CONN_CONNECTING, "lost");
 }
@@ -312,6 +323,7 @@ struct smx_conn *smx_conn_new(const struct smx_command *connect, struct smx_gate
     conn->watch = (struct smx_completion){on_channel_state, conn};
     conn->grace = (struct smx_timer){.fire = on_grace, .owner = conn};
     conn->probe = (struct smx_timer){.fire = look, .owner = conn};
+    conn->patience = (struct smx_timer){.fire = on_look_overdue, .owner = conn};
     conn->health.events = &health_events;
     conn->info.events = &info_events;
     conn->channel_state = (int)grpc_channel_check_connectivity_state(conn->channel, 1);
@@ -331,6 +343,7 @@ void smx_conn_close(struct smx_conn *conn)
     conn->connected = false;
     smx_timer_stop(conn->timers, &conn->grace);
     smx_timer_stop(conn->timers, &conn->probe);
+    smx_timer_stop(conn->timers, &conn->patience);
     smx_call_cancel(&conn->info);
     smx_call_cancel(&conn->health);
     grpc_channel_destroy(conn->channel);

@@ -62,8 +62,9 @@ struct smx_conn {
     int channel_state;
     bool watching;
     struct smx_completion watch;
-    struct smx_timer grace; /* how long a connection may be missing before it is unreachable */
-    struct smx_timer probe; /* the next look at its health */
+    struct smx_timer grace;    /* how long a connection may be missing before it is unreachable */
+    struct smx_timer probe;    /* the next look at its health */
+    struct smx_timer patience; /* with the present one */
     struct smx_call health;
     struct smx_call info;
     bool fresh;       /* connected, and its life not yet identified */

@@ -46,8 +46,9 @@ struct smx_gate_share {
 struct smx_gate {
     struct grpc_completion_queue *queue; /* what drives all calls */
     size_t max_message;
-    bool closed;  /* too much waits for stdout: nothing is admitted */
-    size_t limit; /* of what waits for stdout */
+    size_t orphans; /* calls that have ended for their owners, but not for gRPC */
+    bool closed;    /* too much waits for stdout: nothing is admitted */
+    size_t limit;   /* of what waits for stdout */
     struct smx_gate_share shares[SMX_GATE_LANES];
 };
 

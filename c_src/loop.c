@@ -31,6 +31,7 @@ struct loop {
     struct smx_duplex stdio;
     const struct smx_front *front;
     struct smx_bridge bridge;
+    bool unread; /* stdin has something that must wait */
     bool stopping;
     int64_t stop_at_ms;
 };
@@ -59,6 +60,22 @@ static void write_output(struct loop *loop)
         stop(loop);
 }
 
+/*
+ * Calls ask for no more answers long before this, so that it is an owner that asks and asks and never reads what it is
+ * told: only then stdin is not read either.
+ */
+static bool is_flooded(const struct loop *loop)
+{
+    return smx_duplex_waiting(&loop->stdio) > 2 * loop->bridge.limits.max_buffered;
+}
+
+static void read_input(struct loop *loop)
+{
+    loop->unread = is_flooded(loop);
+    if (!loop->unread && !smx_duplex_read(&loop->stdio, take_frame, loop))
+        stop(loop);
+}
+
 static void on_wake(void *owner, bool ok)
 {
     struct loop *loop = owner;
@@ -70,8 +87,8 @@ static void on_wake(void *owner, bool ok)
         stop(loop);
     if ((what & SMX_WAKE_HANGUP) && !loop->stopping)
         loop->front->hangup(loop->front->self);
-    if ((what & SMX_WAKE_READABLE) && !loop->stopping && !smx_duplex_read(&loop->stdio, take_frame, loop))
-        stop(loop);
+    if ((what & SMX_WAKE_READABLE) && !loop->stopping)
+        read_input(loop);
 }
 
 static gpr_timespec next_deadline(const struct loop *loop)
@@ -105,6 +122,8 @@ static void turn(struct loop *loop)
             continue;
     smx_timers_run(&loop->bridge.timers, smx_now_ms());
     write_output(loop);
+    if (loop->unread && !loop->stopping)
+        read_input(loop);
     smx_bridge_turn(&loop->bridge, smx_duplex_waiting(&loop->stdio));
 }
 

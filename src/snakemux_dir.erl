@@ -1,7 +1,7 @@
 %% Where workers listen: sockets in directories with mode 0700 and names that can't be guessed, or free ports.
 -module(snakemux_dir).
 
--export([place/1, delete/1, sweep/0]).
+-export([place/1, delete/1, delete_of/1, sweep/0]).
 
 %% @doc A place for the next process of a worker: the target to connect to, what fills {port}, {address}, {id} and
 %% {index}, and the directory to delete when it has ended. A port is only for those that know nothing but port numbers.
@@ -32,6 +32,11 @@ new() ->
 delete(Dir) ->
     _ = file:del_dir_r(Dir),
     ok.
+
+%% @doc Deletes the one of a target that place/1 returned.
+-spec delete_of(binary()) -> ok.
+delete_of(<<"unix:", Socket/binary>>) -> delete(filename:dirname(Socket));
+delete_of(_) -> ok.
 
 %% @doc Deletes those that a killed BEAM has left.
 -spec sweep() -> ok.

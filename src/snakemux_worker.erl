@@ -73,6 +73,7 @@ callback_mode() -> handle_event_function.
 init({Name, #{id := Id} = Worker}) ->
     process_flag(trap_exit, true),
     {ok, Table} = snakemux_table:find(Name),
+    bury(Worker, Table),
     case snakemux_table:claim_worker(Table, Id) of
         true ->
             Data = #data{name = Name, table = Table, worker = Worker, output = snakemux_output:new(Id)},
@@ -81,6 +82,14 @@ init({Name, #{id := Id} = Worker}) ->
         false ->
             {stop, {shutdown, already_exists}}
     end.
+
+%% What a worker of this id has left that was killed as a process of the BEAM: its socket's directory.
+bury(#{id := Id, kind := Kind}, Table) when Kind =/= attach ->
+    case {snakemux_table:worker(Table, Id), snakemux_table:wanted(Table, Id)} of
+        {{ok, Pid, _}, [{connect, _, _, Target, _}]} -> is_process_alive(Pid) orelse snakemux_dir:delete_of(Target);
+        _ -> ok
+    end;
+bury(_, _) -> ok.
 
 %% @private
 handle_event(Type, wait_turn, starting, Data) when Type =:= internal; Type =:= state_timeout ->

@@ -5,7 +5,7 @@
 -export([open/0, open/1, open/2, close/1, pid/1, send/2, send_frame/2, await/3, take/2, strays/1]).
 -export([connect/3, connect/4, call/4, call/5, stream/4, stream/5, terminal/3, collect/3, chunks/4, ping/1, stats/1]).
 -export([start_worker/1, start_program/3, stop_worker/1, worker_pid/1, worker_target/1]).
--export([root/0, program/0, python/0, command/2, rss/1, peak/1, until/2, fails/4, sanitized/0]).
+-export([root/0, program/0, python/0, command/2, rss/1, peak/1, cpu_ms/1, until/2, fails/4, sanitized/0]).
 -export_type([port_program/0, worker/0]).
 
 -type port_program() :: #{port := port(), pid := pos_integer()}.
@@ -351,6 +351,14 @@ peak(Pid) ->
     {ok, Status} = file:read_file(io_lib:format("/proc/~b/status", [Pid])),
     {match, [Kib]} = re:run(Status, "VmHWM:\\s*([0-9]+)", [{capture, all_but_first, binary}]),
     1024 * binary_to_integer(Kib).
+
+%% What it has computed so far, in its own time: how busy the machine is makes no difference.
+-spec cpu_ms(pos_integer()) -> non_neg_integer().
+cpu_ms(Pid) ->
+    {ok, Stat} = file:read_file(io_lib:format("/proc/~b/stat", [Pid])),
+    [_, Rest] = string:split(Stat, ") ", trailing),
+    [User, System] = lists:sublist(string:lexemes(Rest, " "), 12, 2),
+    10 * (binary_to_integer(User) + binary_to_integer(System)).
 
 %% A program with sanitizers keeps freed memory, and takes its time: figures say nothing then.
 -spec sanitized() -> boolean().

@@ -16,11 +16,11 @@ all() ->
         beam_killed, beam_terminated, guardian_killed, inner_guardian_killed,
         port_killed, port_killed_again_and_again, port_stopped, port_stopped_while_idle, pins_after_errors,
         mux_killed, supervisor_killed, worker_process_killed,
-        worker_killed, worker_killed_in_stream, worker_stopped, foreign_worker_stopped, kill_unresponsive,
+        worker_killed, worker_killed_in_stream, worker_stopped, worker_stopped_while_written_to, foreign_worker_stopped, kill_unresponsive,
         program_missing, program_not_executable, program_lacks_library, program_fails, program_of_other_version, program_says_nothing,
-        program_says_nonsense,
+        program_says_nonsense, program_gets_stuck,
         stuck_threads, gil_held, stuck_is_ignored,
-        stop_drains, stop_cancels, stop_kills, stop_with_port_stopped,
+        stop_drains, stop_cancels, stop_kills, stop_with_port_stopped, stop_with_guardian_stopped,
         prints_megabytes, closes_output, caller_dies_before_it_writes
     ].
 
@@ -199,9 +199,12 @@ worker_process_killed(_) ->
     Worker = pid_of(Mux, <<"py">>),
     [{_, Sup, _, _}] = [C || {workers, _, _, _} = C <- supervisor:which_children(Mux)],
     [{_, Pid, _, _}] = supervisor:which_children(Sup),
+    {ok, [#{target := <<"unix:", Socket/binary>>}]} = snakemux:workers(Mux),
+    ?assert(filelib:is_dir(filename:dirname(Socket))),
     exit(Pid, kill),
     eventually(fun() -> not is_alive(Worker) end, 2000),
-    eventually(fun() -> element(1, snakemux:execute(Mux, <<"whoami">>)) =:= ok end).
+    eventually(fun() -> element(1, snakemux:execute(Mux, <<"whoami">>)) =:= ok end),
+    ?assertNot(filelib:is_dir(filename:dirname(Socket))).
 
 %% ---- A worker ends, or does not answer ----
 
@@ -239,6 +242,25 @@ worker_stopped(_) ->
     eventually(fun() -> state(Mux, <<"py-0">>) =:= unresponsive end, 1500),
     %% Calls go to the other one.
     [{ok, _} = snakemux:execute(Mux, <<"whoami">>) || _ <- lists:seq(1, 5)],
+    eventually(fun() -> not is_alive(Worker) end, 6000),
+    mux_tools:wait_ready(Mux, 5000).
+
+%% More than the socket and the window take: the writes to it never end. It is noticed like any other, its calls end on
+%% time, and calls beside it are not concerned.
+worker_stopped_while_written_to(_) ->
+    Mux = start([python(#{count => 2, health_interval => 200, unresponsive_after => 300, stuck_grace => 1000})]),
+    Worker = pid_of(Mux, <<"py-0">>),
+    signal("STOP", Worker),
+    Large = #{x => binary:copy(<<"x">>, 1 bsl 20)},
+    Start = erlang:monotonic_time(millisecond),
+    Refs = [snakemux:execute_async(Mux, <<"give_back">>, Large, #{worker => <<"py-0">>, timeout => 1500}) || _ <- lists:seq(1, 8)],
+    Patient = snakemux:execute_async(Mux, <<"give_back">>, Large, #{worker => <<"py-0">>, timeout => infinity}),
+    ok = snakemux:cancel(Patient),
+    {error, #{code := cancelled}} = snakemux:next(Patient, 1000),
+    eventually(fun() -> state(Mux, <<"py-0">>) =:= unresponsive end, 1500),
+    [{ok, _} = snakemux:execute(Mux, <<"give_back">>, Large) || _ <- lists:seq(1, 5)],
+    [{error, #{code := deadline_exceeded}} = snakemux:next(Ref, 5000) || Ref <- Refs],
+    ?assert(erlang:monotonic_time(millisecond) - Start < 2500),
     eventually(fun() -> not is_alive(Worker) end, 6000),
     mux_tools:wait_ready(Mux, 5000).
 
@@ -308,6 +330,22 @@ program_says_nothing(Config) ->
 
 program_says_nonsense(Config) ->
     unstartable(script(Config, "says_nonsense", "#!/bin/sh\nprintf '\\000\\000\\000\\004what'\nexec sleep 1000\n"), ["is it snakemux"]).
+
+%% It has said hello, and then nothing ever again, as when the thread that takes completions is stuck.
+program_gets_stuck(Config) ->
+    Hello = term_to_binary({hello, snakemux_proto:version(), #{version => <<"0">>, limits => #{}}}),
+    Frame = filename:join(proplists:get_value(priv_dir, Config), "right_hello"),
+    ok = file:write_file(Frame, <<(byte_size(Hello)):32, Hello/binary>>),
+    Program = script(Config, "gets_stuck", ["#!/bin/sh\ncat ", Frame, "\nexec sleep 1000 2424\n"]),
+    Before = descendants(list_to_integer(os:getpid())),
+    {ok, Sup} = snakemux:start_link(#{name => mux_stuck, program => Program}),
+    unlink(Sup),
+    [Stuck] = descendants(list_to_integer(os:getpid())) -- Before,
+    within(6000, fun() ->
+        {error, #{code := unavailable, reason := port_down}} = snakemux:execute(mux_stuck, <<"whoami">>, #{}, #{timeout => infinity})
+    end),
+    eventually(fun() -> not is_alive(Stuck) end, 500),
+    stop(mux_stuck).
 
 %% The instance lives, and says what to do.
 unstartable(Program, Words) ->
@@ -431,6 +469,21 @@ stop_with_port_stopped(_) ->
     signal("STOP", Port),
     ?assert(stop(Mux) < 2000),
     all_gone([Port], 500).
+
+%% Neither half of a guardian, nor both, keep a worker alive when they are stopped.
+stop_with_guardian_stopped(_) ->
+    Outer = fun(Guardian) -> [Guardian] end,
+    Inner = fun(Guardian) -> [hd(descendants(Guardian))] end,
+    Both = fun(Guardian) -> Outer(Guardian) ++ Inner(Guardian) end,
+    [begin
+        Mux = start([python()]),
+        {ok, [#{guardian_pid := Guardian}]} = snakemux:workers(Mux),
+        Pids = [Guardian | descendants(Guardian)],
+        ?assert(length(Pids) >= 3),
+        [signal("STOP", Pid) || Pid <- Stopped(Guardian)],
+        ?assert(stop(Mux) < 8000),
+        all_gone(Pids, 2000)
+     end || Stopped <- [Outer, Inner, Both]].
 
 exe(Pid) ->
     case file:read_file("/proc/" ++ integer_to_list(Pid) ++ "/cmdline") of

@@ -1,6 +1,7 @@
 %% Workers as users write them.
 -module(snakemux_spec_tests).
 -include_lib("eunit/include/eunit.hrl").
+-export([log/2]).
 
 one(Spec) -> [Worker] = snakemux_spec:workers([Spec], 1024), Worker.
 
@@ -41,6 +42,23 @@ attach_test() ->
     #{kind := attach, target := <<"ipv4:10.0.0.5:50051">>, connect := Connect} =
         one({attach, "ipv4:10.0.0.5:50051", [{max_concurrent, 8}, {commands, ["a", <<"b">>]}, {authority, "x"}, {ca_file, "/ca"}]}),
     ?assertEqual(#{max_concurrent => 8, commands => [<<"a">>, <<"b">>], authority => <<"x">>, ca_file => <<"/ca">>}, Connect).
+
+%% One warning for what goes over a network in the clear, none for anything else.
+warning_test() ->
+    Test = self(),
+    ok = logger:add_handler(?MODULE, ?MODULE, #{config => Test, level => warning}),
+    try
+        one({attach, "ipv4:10.0.0.5:50051"}),
+        receive {logged, Text} -> ?assertNotEqual(nomatch, string:find(Text, "ipv4:10.0.0.5:50051 is attached without TLS")) after 1000 -> error(no_warning) end,
+        [one({attach, Target}) || Target <- ["unix:/a/b", "unix-abstract:x", "ipv4:127.0.0.1:1", "ipv6:[::1]:1", "dns:localhost:1"]],
+        one({attach, "ipv4:10.0.0.5:50051", #{ca_file => "/ca"}}),
+        receive {logged, More} -> error({one_too_many, More}) after 0 -> ok end
+    after
+        ok = logger:remove_handler(?MODULE)
+    end.
+
+%% @private
+log(#{msg := {Format, Args}}, #{config := Test}) -> Test ! {logged, lists:flatten(io_lib:format(Format, Args))}.
 
 filled_in_test() ->
     Values = #{"{port}" => "1", "{address}" => "unix:/a", "{index}" => "0", "{id}" => "py"},
