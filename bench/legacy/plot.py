@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import matplotlib
 
@@ -9,7 +10,7 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt
 
 SIDES = {"front": "legacy", "share": "legacy --share", "mux": "mux", "wrap": "mux and wrap"}
-results = json.load(open(sys.argv[1]))
+results = json.loads(Path(sys.argv[1]).read_text())
 rates = {(r["workers"], r["callers"], r["size"], r["codec"], r["side"]): r["rate"] for r in results}
 cases = [
     (workers, callers, size, codec)
@@ -23,7 +24,11 @@ figure, axes = plt.subplots(1, 2, figsize=(13, 5), sharey=True)
 for axis, size in zip(axes, (16, 1 << 20), strict=True):
     shown = [case for case in cases if case[2] == size]
     for offset, (side, label) in enumerate(SIDES.items()):
-        bars = [(at, rates[(*case, side)] / rates[(*case, "pipes")]) for at, case in enumerate(shown) if (*case, side) in rates]
+        bars = [
+            (at, rates[(*case, side)] / rates[(*case, "pipes")])
+            for at, case in enumerate(shown)
+            if (*case, side) in rates
+        ]
         axis.bar([at + (offset - 1.5) * 0.2 for at, _ in bars], [ratio for _, ratio in bars], 0.2, label=label)
     axis.axhline(1, color="black", linewidth=1)
     axis.set_xticks(range(len(shown)), [f"{codec}\n{w} workers\n{c} callers" for w, c, _, codec in shown], fontsize=7)

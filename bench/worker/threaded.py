@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import msgpack
+
 from snakemux.messages import ExecuteRequest, ExecuteResponse, StreamResponse  # what protoc would have generated
 
 
