@@ -26,8 +26,12 @@ test: setup program test-c test-erlang test-elixir test-python test-legacy ## al
 test-c:
 	@$(MAKE) -s -C test/c test
 
-test-erlang:
+test-erlang: go-worker
 	rebar3 do eunit, ct
+
+# One test wants a server of grpc-go; where there is no Go it says so.
+go-worker:
+	@if command -v go >/dev/null; then cd test/go && go build -o ../../_build/go/worker .; fi
 
 test-elixir:
 	MIX_ENV=test mix test
@@ -70,4 +74,4 @@ clean: ## remove what was built
 quickstart: setup ## the code of the README
 	@mix do compile, run --no-start examples/quickstart/quickstart.exs
 
-.PHONY: all help setup program quickstart demo test test-c test-erlang test-elixir test-python test-legacy check check-headers asan fuzz soak bench bench-all bench-legacy clean
+.PHONY: all help setup program quickstart demo test test-c test-erlang go-worker test-elixir test-python test-legacy check check-headers asan fuzz soak bench bench-all bench-legacy clean

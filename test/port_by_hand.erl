@@ -2,7 +2,7 @@
 %% docs/PROTOCOL.md. Every event is checked as it comes: exactly one terminal event for each tag, and always its last.
 -module(port_by_hand).
 
--export([open/0, open/1, open/2, close/1, pid/1, send/2, send_frame/2, await/3, take/2, strays/1]).
+-export([open/0, open/1, open/2, close/1, pid/1, send/2, send_frame/2, await/3, take/2, strays/1, states/2]).
 -export([connect/3, connect/4, call/4, call/5, stream/4, stream/5, terminal/3, collect/3, chunks/4, ping/1, stats/1]).
 -export([start_worker/1, start_program/3, stop_worker/1, worker_pid/1, worker_target/1]).
 -export([root/0, program/0, python/0, command/2, rss/1, peak/1, cpu_ms/1, until/2, fails/4, sanitized/0]).
@@ -123,6 +123,11 @@ strays(#{port := Port}) ->
     Strays = [Event || Event <- get({stash, Port}), element(1, Event) =/= worker],
     put({stash, Port}, []),
     Strays.
+
+%% What was said of a worker so far and nobody has taken, but for its start.
+-spec states(port_program(), binary()) -> [{atom(), map()}].
+states(#{port := Port}, Id) ->
+    [{State, Info} || {worker, Who, State, #{reason := Reason} = Info} <- get({stash, Port}), Who =:= Id, Reason =/= new].
 
 %% The first event, come or coming, that the fun takes; the others stay, in their order.
 -spec await(port_program(), fun((tuple()) -> boolean()), timeout()) -> tuple().

@@ -47,6 +47,8 @@
     broken_chunk_ends_an_endless_stream/1,
     one_stream_at_a_time_serves_a_thousand_calls/1,
     hundred_streams_at_a_time_serve_a_thousand_calls/1,
+    servers_that_count_pings_see_none/0,
+    servers_that_count_pings_see_none/1,
     mute_listener_is_unreachable/1,
     web_server_is_unreachable/1,
     broken_health_makes_a_worker_unresponsive/1,
@@ -328,6 +330,69 @@ thousand_calls(Config, MaxStreams) ->
     Tags = [port_by_hand:call(P, <<"narrow">>, <<"echo">>, #{<<"n">> => integer_to_binary(N)}) || N <- lists:seq(1, 1000)],
     [{ok, Tag, #{<<"n">> := _}, _} = port_by_hand:terminal(P, Tag, 15000) || Tag <- Tags],
     port_by_hand:stop_worker(Worker).
+
+%%% Pings
+
+%% Servers as they are, with gRPC's default policy, and one that bears no ping at all. While a worker is idle, busy, and
+%% keeps a stalled stream, its health is looked at often; no HTTP/2 ping is among it. That they count is seen at the end.
+servers_that_count_pings_see_none() ->
+    [{timetrap, {minutes, 2}}].
+
+servers_that_count_pings_see_none(Config) ->
+    Root = port_by_hand:root(),
+    Go = filename:join([Root, "_build", "go", "worker"]),
+    Bench = filename:join([Root, "_build", "bench"]),
+    CoreWorker = filename:join(Bench, "worker"),
+    _ = port_by_hand:command(os:find_executable("make"), ["-s", "-C", filename:join(Root, "bench"), "BUILD_DIR=" ++ Bench, CoreWorker]),
+    %% It does not say when it is ready: the connection waits for it.
+    Tutorial = lists:append([port_by_hand:python(), " ", filename:join([Root, "test", "support", "tutorial_worker.py"])]),
+    Port = integer_to_list(free_port()),
+    Shell = lists:append(["echo GRPC_SERVER_READY_ON_PORT=", Port, "; exec ", Tutorial, " --port ", Port]),
+    Guarded = fun(Argv) -> port_by_hand:start_program(port_by_hand:program(), ["exec", "--" | Argv], []) end,
+    Servers =
+        [{core, Guarded([CoreWorker]), <<"chunks">>}, {grpcio, Guarded(["/bin/sh", "-c", Shell]), none}] ++
+        [{strict, port_by_hand:start_worker(["--no-pings"]), <<"count">>}] ++
+        [{go, Guarded([Go]), <<"chunks">>} || filelib:is_regular(Go)],
+    [sees_no_ping(program(Config), Id, Worker, Stream) || {Id, Worker, Stream} <- Servers],
+    case lists:keymember(go, 1, Servers) of
+        true -> ok;
+        false -> {comment, "without a worker in Go: go is not installed"}
+    end.
+
+sees_no_ping(P, Name, Worker, Stream) ->
+    Id = atom_to_binary(Name),
+    port_by_hand:connect(P, Id, Worker, #{health_interval => 20}),
+    _ = port_by_hand:strays(P),
+    Stalled = [port_by_hand:stream(P, Id, Stream, chunks_args(), #{credit => 3, timeout => infinity}) || Stream =/= none],
+    [_ = port_by_hand:chunks(P, Tag, 3, 2000) || Tag <- Stalled],
+    [
+        begin
+            Tag = port_by_hand:call(P, Id, <<"echo">>, #{<<"a">> => <<"b">>}),
+            {ok, Tag, _, _} = port_by_hand:terminal(P, Tag, 2000),
+            receive after 100 -> ok end
+        end
+     || _ <- lists:seq(1, 20)
+    ],
+    [port_by_hand:send(P, {credit, Tag, 100}) || Tag <- Stalled],
+    [_ = port_by_hand:chunks(P, Tag, 100, 5000) || Tag <- Stalled],
+    [port_by_hand:send(P, {cancel, Tag}) || Tag <- Stalled],
+    [{_, {error, Tag, #{code := cancelled}}} = port_by_hand:collect(P, Tag, 1000) || Tag <- Stalled],
+    [] = [State || {State, #{reason := Reason}} <- port_by_hand:states(P, Id), {State, Reason} =/= {ready, healthy}],
+    port_by_hand:send(P, {disconnect, d, Id, now}),
+    {ok, d, #{}, #{}} = port_by_hand:terminal(P, d, 1000),
+    %% The same with pings.
+    port_by_hand:connect(P, Id, Worker, #{health_interval => off, keepalive => 20}),
+    _ = port_by_hand:await(P, fun(E) -> element(1, E) =:= worker andalso element(2, E) =:= Id andalso element(3, E) =:= connecting
+                                       andalso map_get(reason, element(4, E)) =:= lost end, 5000),
+    port_by_hand:stop_worker(Worker).
+
+free_port() ->
+    {ok, Socket} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),
+    {ok, Port} = inet:port(Socket),
+    ok = gen_tcp:close(Socket),
+    Port.
+
+chunks_args() -> #{<<"count">> => <<"1000000">>, <<"size">> => <<"65536">>}.
 
 %%% Those who listen where a worker should
 

@@ -234,7 +234,6 @@ grpc_byte_buffer *answer_info(grpc_byte_buffer *request)
     if (answer_codecs[0])
         at = put_capability(at, "codecs", answer_codecs);
     at = put_capability(at, "max_concurrent", "1000000");
-    at = put_capability(at, "keepalive", "true");
     grpc_slice slice = grpc_slice_from_copied_buffer((const char *)bytes, (size_t)(at - bytes));
     return buffer_of(&slice, 1);
 }

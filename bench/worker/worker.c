@@ -201,8 +201,6 @@ static int listen_on(struct worker *worker, const char *address)
     grpc_arg args[] = {
         {.type = GRPC_ARG_INTEGER, .key = "grpc.max_receive_message_length", .value.integer = -1},
         {.type = GRPC_ARG_INTEGER, .key = "grpc.so_reuseport", .value.integer = 0},
-        /* Whoever measures keepalive may ping as often as it wants. */
-        {.type = GRPC_ARG_INTEGER, .key = "grpc.http2.max_ping_strikes", .value.integer = 0},
     };
     grpc_channel_args list = {sizeof(args) / sizeof(args[0]), args};
     worker->server = grpc_server_create(&list, NULL);

@@ -23,6 +23,7 @@ from h2.connection import H2Connection
 from h2.events import (
     ConnectionTerminated,
     DataReceived,
+    PingReceived,
     RequestReceived,
     StreamEnded,
     StreamReset,
@@ -466,6 +467,9 @@ class Peer:
                 call.task.cancel()
         elif isinstance(event, (WindowUpdated, ConnectionTerminated)):
             self.window.set()
+        elif isinstance(event, PingReceived) and self.options.no_pings:
+            self.raw(frame(7, 0, 0, struct.pack(">II", 0, 11) + b"too_many_pings"))
+            self.writer.close()
 
     async def serve(self, call: Call) -> None:
         try:
@@ -521,6 +525,7 @@ def main() -> None:
     parser.add_argument("--info", choices=COMMANDS)
     parser.add_argument("--mute", action="store_true")
     parser.add_argument("--http1", action="store_true")
+    parser.add_argument("--no-pings", action="store_true", help="the first one ends the connection")
     asyncio.run(serve(parser.parse_args()))
 
 
