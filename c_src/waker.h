@@ -1,4 +1,4 @@
-/* The only other thread: waits until stdio can be read or written, or a signal says stop, and wakes the loop. */
+/* Wakes the loop when stdio can be used or a signal says stop: in gRPC's own wait, or from the only other thread. */
 #ifndef SMX_WAKER_H
 #define SMX_WAKER_H
 
