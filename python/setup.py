@@ -1,15 +1,21 @@
-"""The build step that pyproject.toml can't say: messages come from snakepit.proto, which lives outside."""
+"""The build steps that pyproject.toml can't say: the messages of snakepit.proto, and the native server."""
 
 import importlib.resources
+import os
 import shutil
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
 HERE = Path(__file__).resolve().parent
 PROTO = Path("proto", "snakepit.proto")
+
+
+# What the native server has in common with the port program.
+C_SOURCES = [Path("c_src", f"{name}.{kind}") for name in ("util", "timer", "table") for kind in "ch"]
 
 
 class BuildPy(build_py):
@@ -21,12 +27,22 @@ class BuildPy(build_py):
         write_descriptor_set(package / "snakepit.binpb")
 
 
+class BuildExt(build_ext):
+    """Builds the native server where a compiler and the headers of libnghttp2 and zlib are; else does without."""
+
+    def run(self):  # noqa: D102
+        extension = self.extensions[0]
+        extension.sources += [os.path.relpath(shared(path), HERE) for path in C_SOURCES if path.suffix == ".c"]
+        extension.include_dirs.append(str(shared(Path("c_src"))))
+        super().run()
+
+
 class Sdist(sdist):
     """Takes along what lives outside, so that a source distribution can be built by itself."""
 
     def make_release_tree(self, base_dir, files):  # noqa: D102
         super().make_release_tree(base_dir, files)
-        for name in (PROTO, Path("LICENSE")):
+        for name in (PROTO, Path("LICENSE"), *C_SOURCES):
             target = Path(base_dir, name)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(shared(name), target)
@@ -48,4 +64,19 @@ def write_descriptor_set(target: Path) -> None:
         raise SystemExit(f"protoc can't read {source}")
 
 
-setup(cmdclass={"build_py": BuildPy, "sdist": Sdist})
+setup(
+    cmdclass={"build_py": BuildPy, "build_ext": BuildExt, "sdist": Sdist},
+    ext_modules=[
+        Extension(
+            "snakemux._native",
+            sorted(str(path.relative_to(HERE)) for path in HERE.glob("native/*.c")),
+            depends=[str(path.relative_to(HERE)) for path in HERE.glob("native/*.h")],
+            define_macros=[("_GNU_SOURCE", None)],
+            extra_compile_args=["-std=c11", "-fvisibility=hidden", "-pthread"],
+            libraries=["nghttp2", "z"],
+            py_limited_api=True,
+            optional=True,
+        )
+    ],
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)

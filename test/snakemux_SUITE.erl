@@ -10,6 +10,7 @@ suite() -> [{timetrap, {minutes, 1}}].
 all() ->
     [
         {group, shared},
+        {group, aio},
         queue, weights, commands, wrong_options, instance_down, add_and_remove, restart, rolling_restart_under_load,
         rolling_restart_of_one_worker, waiting_calls_outlive_a_restart,
         start_concurrency, tutorial_spawned, tutorial_attached, targets, attached_far_away, no_grpcio, crash_loop, listens_late,
@@ -20,15 +21,20 @@ groups() ->
     [{shared, [], [
         unary, async, optional_arguments, values, bare_values, raw, null, worker_error, deadline, next_timeout, cancel,
         abandon, stream, stream_fold, stream_fold_raises, stream_error, credit, credit_infinity, session, questions
-    ]}].
+    ]}, {aio, [], [{group, shared}]}].
 
 init_per_suite(Config) -> Config.
 end_per_suite(_) -> ok.
 
+%% The other server of the Python library; all workers inherit our environment.
+init_per_group(aio, Config) ->
+    true = os:putenv("SNAKEMUX_SERVER", "aio"),
+    Config;
 init_per_group(shared, Config) ->
     %% Linked to nobody: init_per_group runs in a process of its own.
     [{mux, start([python(#{count => 2})])} | Config].
 
+end_per_group(aio, _) -> os:unsetenv("SNAKEMUX_SERVER");
 end_per_group(shared, Config) -> stop(mux(Config)).
 
 end_per_testcase(_, Config) ->
@@ -532,7 +538,7 @@ no_grpcio(Config) ->
     {python, #{python := Python}} = python(),
     Bare = mux_tools:script(Config, "bare_python", ["#!/bin/sh\nexec ", Python, " -S \"$@\"\n"]),
     Mux = start([]),
-    {ok, _} = snakemux:add_worker(Mux, python(#{python => Bare})),
+    {ok, _} = snakemux:add_worker(Mux, python(#{python => Bare, env => #{"SNAKEMUX_SERVER" => "aio"}})),
     Message = down_text(Mux),
     ?assertNotEqual(nomatch, string:find(Message, [Bare, " -m pip install grpcio"])).
 

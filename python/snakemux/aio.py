@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
-import platform
-import signal
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -14,9 +11,8 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from . import codec, messages
+from . import codec, lifecycle, messages
 from .call import Call, Outcome, Request
-from .context import logger
 from .errors import Error, Failure
 from .options import Options
 from .runner import Runner, Send
@@ -28,40 +24,33 @@ ERROR_KEY = "snakemux-error-bin"
 STATUS = {status.name.lower(): status for status in grpc.StatusCode}
 
 
-async def serve(worker: Worker, options: Options) -> tuple[int, bool]:
-    """Serves until SIGTERM or SIGINT: the exit code, and False if a handler still runs that can't be ended."""
-    runner = Runner(options.threads, options.max_concurrent, options.stuck_grace)
-    server = grpc.aio.server(options=_server_options(options.max_message))
-    server.add_generic_rpc_handlers((Bridge(worker, runner, options).methods(),))
-    try:
-        port = server.add_insecure_port(options.address)
-    except RuntimeError as error:
-        logger.error("can't listen on %s: %s", options.address, error)
-        return 1, True
-    try:
-        await worker.start()
-    except Exception:
-        logger.exception("on_start failed, so the worker ends")
-        return 1, True
+class AioServer:
+    """The server of `snakemux.lifecycle`."""
 
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await server.start()
-    _announce(f"ADDRESS={options.address}" if options.is_unix else f"PORT={port}")
-    await stop.wait()
+    name = "aio"
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.remove_signal_handler(number)  # a second signal ends the process at once
-    await server.stop(options.stop_grace)
-    idle = await runner.close()
-    try:
-        await worker.stop()
-    except Exception:
-        logger.exception("on_stop failed")
-        return 1, idle
-    return 0, idle
+    def __init__(self, worker: Worker, options: Options) -> None:
+        self._options = options
+        self._runner = Runner(options.threads, options.max_concurrent, options.stuck_grace)
+        self._server = grpc.aio.server(options=_server_options(options.max_message))
+        self._server.add_generic_rpc_handlers((Bridge(worker, self._runner, options).methods(),))
+
+    def listen(self) -> int:
+        """Takes the address: the port. Raises OSError."""
+        try:
+            port: int = self._server.add_insecure_port(self._options.address)
+        except RuntimeError as error:
+            raise OSError(str(error)) from None
+        return port
+
+    async def start(self) -> None:
+        """Begins to serve."""
+        await self._server.start()
+
+    async def stop(self, grace: float) -> bool:
+        """Lets running calls go on for `grace` seconds. False if a handler still runs that can't be ended."""
+        await self._server.stop(grace)
+        return await self._runner.close()
 
 
 def _server_options(max_message: int) -> list[tuple[str, int]]:
@@ -74,11 +63,6 @@ def _server_options(max_message: int) -> list[tuple[str, int]]:
         ("grpc.http2.max_ping_strikes", 0),
         ("grpc.keepalive_permit_without_calls", 1),
     ]
-
-
-def _announce(where: str) -> None:
-    with contextlib.suppress(OSError):  # nobody reads: readiness is seen by Health just as well
-        print(f"GRPC_SERVER_READY_ON_{where}\n", end="", flush=True)  # in one piece, whatever other threads print
 
 
 class Bridge:
@@ -153,7 +137,7 @@ class Bridge:
 
     async def _run(self, request: Any, context: Any, send: Send | None = None) -> Outcome:
         stats = self._worker.stats
-        stats.requests += 1
+        stats.begin()
         outcome: Outcome
         try:
             call = Call(self._worker, _request(request, context), self._options)
@@ -161,7 +145,8 @@ class Bridge:
             outcome = Failure.of(error)
         else:
             outcome = await self._runner.run(call, send)
-        stats.errors += isinstance(outcome, Failure)
+        if isinstance(outcome, Failure):
+            stats.fail()
         return outcome
 
     async def _health(self, request: Any, _context: Any) -> Any:
@@ -181,16 +166,10 @@ class Bridge:
             worker_type="python",
             version=worker.version or __version__,
             supported_commands=worker.commands,
-            system_info={"python": platform.python_version(), "platform": platform.platform(), "pid": str(os.getpid())},
+            system_info=lifecycle.system_info(),
         )
         if request.include_capabilities:
-            slots = self._options.threads if worker.is_threaded else self._options.max_concurrent
-            info.capabilities["codecs"] = ",".join(codec.CODECS)
-            info.capabilities["max_concurrent"] = str(slots)
-            info.capabilities["keepalive"] = "true"
-            info.capabilities["sessions"] = "true"
-            info.capabilities["server"] = "aio"
-            info.capabilities["version"] = __version__
+            info.capabilities.update(lifecycle.capabilities(worker, self._options, AioServer.name))
         if request.include_stats:
             uptime = stats.uptime
             info.stats.requests_handled = stats.requests

@@ -9,7 +9,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .options import Options, parse
+from .lifecycle import Server, serve
+from .options import SERVER, SERVERS, Options, parse
 from .worker import Worker
 
 
@@ -42,15 +43,7 @@ def _serve(worker: Worker, options: Options) -> None:
     )
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(line_buffering=True)  # what handlers print is seen when they print it, not at exit
-    try:
-        from .aio import serve
-    except ImportError as error:
-        raise SystemExit(
-            f"snakemux: {error}. The worker needs grpcio and protobuf; install them with\n"
-            f"  {sys.executable} -m pip install grpcio protobuf msgpack"
-        ) from None
-
-    code, idle = asyncio.run(serve(worker, options))
+    code, idle = asyncio.run(_run(worker, options))
     if idle:
         sys.exit(code)
     # A handler that doesn't end would hold up the exit for ever: Python joins all threads.
@@ -58,3 +51,31 @@ def _serve(worker: Worker, options: Options) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+async def _run(worker: Worker, options: Options) -> tuple[int, bool]:
+    return await serve(worker, options, _server(worker, options))  # grpc.aio wants a running loop from the start
+
+
+def _server(worker: Worker, options: Options) -> Server:
+    """The server that is asked for, or the best there is. Raises SystemExit if that can't be had."""
+    name = options.server or os.environ.get(SERVER) or None
+    if name is not None and name not in SERVERS:
+        raise SystemExit(f"snakemux: no server {name!r} (${SERVER}): choose {' or '.join(SERVERS)}")
+    if name != "aio":
+        try:
+            from .native import NativeServer
+
+            return NativeServer(worker, options)
+        except ImportError as error:
+            if name is not None:
+                raise SystemExit(f"snakemux: the native server can't be used: {error}") from None
+            logging.getLogger("snakemux").info("the native server can't be used (%s): grpc.aio serves", error)
+    try:
+        from .aio import AioServer
+    except ImportError as error:
+        raise SystemExit(
+            f"snakemux: {error}. The worker needs grpcio and protobuf; install them with\n"
+            f"  {sys.executable} -m pip install grpcio protobuf msgpack"
+        ) from None
+    return AioServer(worker, options)

@@ -36,7 +36,7 @@ class Context:
         self.metadata: Mapping[str, str | bytes] = metadata if metadata is not None else {}
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._sessions = sessions if sessions is not None else Sessions()
-        self._ended = threading.Event()
+        self._is_ended = False
 
     def time_remaining(self) -> float | None:
         """Seconds until the deadline, never negative; None if the call has none."""
@@ -45,19 +45,22 @@ class Context:
     @property
     def cancelled(self) -> bool:
         """True once nobody waits for the answer any more: the caller gave up, or the deadline has passed."""
-        return self._ended.is_set() or self.time_remaining() == 0
+        return self._is_ended or self.time_remaining() == 0
 
     def check(self) -> None:
         """Raises Error `deadline_exceeded` or `cancelled` once nobody waits for the answer any more."""
         if self.time_remaining() == 0:
             raise Error("deadline_exceeded", f"{self.command} ran past its deadline")
-        if self._ended.is_set():
+        if self._is_ended:
             raise Error("cancelled", f"the caller of {self.command} gave up")
 
     def wait(self, seconds: float) -> None:
         """Waits in a thread for so many seconds, less if the call ends before: then it raises as `check` does."""
         remaining = self.time_remaining()
-        self._ended.wait(seconds if remaining is None else min(seconds, remaining))
+        # Made here, as few ever wait, and to make one takes longer than many a handler.
+        event: threading.Event = self.__dict__.setdefault("_waiting", threading.Event())
+        if not self._is_ended:  # `end` says so before it looks for somebody who waits
+            event.wait(seconds if remaining is None else min(seconds, remaining))
         self.check()
 
     @property
@@ -74,7 +77,9 @@ class Context:
 
     def end(self) -> None:
         """Says that nobody waits any more; called by the server, from any thread."""
-        self._ended.set()
+        self._is_ended = True
+        if event := self.__dict__.get("_waiting"):
+            event.set()
 
 
 class _CallLog(logging.LoggerAdapter[logging.Logger]):

@@ -30,19 +30,24 @@ class Handler:
         named = [value for value in parameters.values() if value.kind is not value.VAR_KEYWORD]
         self._names = [value.name for value in named]
         self._required = {value.name for value in named if value.default is value.empty}
+        self._exact = None if self._any else frozenset(self._required)  # given just these, nothing need be checked
         self._whole = list(parameters) == ["args"] and not self._any
 
-    def call(self, args: Mapping[str, Any], context: Context) -> Any:
+    def call(self, args: dict[str, Any], context: Callable[[], Context]) -> Any:
         """The function's result, or the coroutine, generator or async generator that gives it.
 
+        `args` are the function's from now on; `context` is called only for a function that asks for it.
         Raises Error `invalid_argument`, naming an argument that is missing or unknown, and what the function raises.
         """
-        keywords: dict[str, Any] = {"args": dict(args)} if self._whole else self._checked(args)
+        if self._whole:
+            args = {"args": args}
+        elif args.keys() != self._exact:
+            self._check(args)
         if self._context is not None:
-            keywords[self._context] = context
-        return self.function(**keywords)
+            args[self._context] = context()
+        return self.function(**args)
 
-    def _checked(self, args: Mapping[str, Any]) -> dict[str, Any]:
+    def _check(self, args: Mapping[str, Any]) -> None:
         missing = self._required - args.keys()
         unknown = set() if self._any else args.keys() - self._names
         if self._context is not None and self._context in args:
@@ -53,7 +58,6 @@ class Handler:
             takes = ", ".join(self._names) or "none"
             plural = "s" if len(names) > 1 else ""
             raise Error("invalid_argument", f"{self.name}: {what} argument{plural} {listed} (it takes {takes})")
-        return dict(args)
 
 
 def _is_context(parameter: inspect.Parameter) -> bool:

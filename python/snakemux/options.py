@@ -12,6 +12,8 @@ from .version import __version__
 DESCRIPTION = "Serves the commands of a worker over gRPC until SIGTERM."
 MEBIBYTE = 1024 * 1024
 MAX_MESSAGE = "SNAKEMUX_MAX_MESSAGE"  # how whoever starts a worker tells it the limit of its callers
+SERVER = "SNAKEMUX_SERVER"
+SERVERS = ("native", "aio")
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Options:
     max_message: int = field(default_factory=lambda: _size(os.environ.get(MAX_MESSAGE, "64MiB")))
     stuck_grace: float = 10.0
     stop_grace: float = 10.0
+    stall_after: float = 10.0
+    server: str | None = None
     traceback: bool = True
     log_level: str = "info"
 
@@ -63,6 +67,15 @@ def parse(argv: Sequence[str] | None, defaults: Options, with_worker: bool = Fal
     )
     parser.add_argument(
         "--stop-grace", type=float, metavar="S", help="how long running calls may go on after SIGTERM (%(default)s)"
+    )
+    parser.add_argument(
+        "--stall-after",
+        type=float,
+        metavar="S",
+        help="unhealthy when the event loop stands still so long (%(default)s)",
+    )
+    parser.add_argument(
+        "--server", choices=SERVERS, help=f"what serves (${SERVER}, else native if it was built with the library)"
     )
     parser.add_argument("--traceback", action=argparse.BooleanOptionalAction, help="send tracebacks to callers (yes)")
     parser.add_argument(

@@ -131,12 +131,30 @@ class Worker:
 
 
 class Stats:
-    """What a worker has done since it began; changed by its server only."""
+    """What a worker has done since it began; counted by its server, which may bring a counter of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, counts: Callable[[], tuple[int, int]] | None = None) -> None:
         self.started = time.monotonic()
-        self.requests = 0
-        self.errors = 0
+        self._begun = self._failed = 0
+        self._counts = counts or (lambda: (self._begun, self._failed))
+
+    def begin(self) -> None:
+        """Counts a request."""
+        self._begun += 1
+
+    def fail(self) -> None:
+        """Counts a request that failed."""
+        self._failed += 1
+
+    @property
+    def requests(self) -> int:
+        """How many requests there were."""
+        return self._counts()[0]
+
+    @property
+    def errors(self) -> int:
+        """How many of them failed."""
+        return self._counts()[1]
 
     @property
     def uptime(self) -> float:

@@ -40,7 +40,7 @@ def test_the_kind_of_a_function(function: Callable[..., Any], is_async: bool, is
 
 
 def bind(function: Callable[..., Any], **args: Any) -> Any:
-    return Handler("f", function).call(args, Context("f"))
+    return Handler("f", function).call(args, lambda: Context("f"))
 
 
 def test_arguments_bind_by_name() -> None:
