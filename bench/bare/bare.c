@@ -47,7 +47,6 @@ struct work {
     struct client *client;
     bool streaming;
     size_t in_flight;
-    size_t size;
     int64_t measure_from;
     int64_t end;
     struct latency latency;
@@ -55,7 +54,7 @@ struct work {
     uint64_t bytes;
     uint64_t failed;
     size_t running;
-    grpc_byte_buffer *request;
+    struct request request;
 };
 
 enum tag_kind { TAG_ALL, TAG_MESSAGE };
@@ -134,7 +133,7 @@ static void call_begin(struct call *call)
     call->started = smx_now_us();
     call->measured = call->started >= work->measure_from;
     /* Packed anew for each call, as anybody would do it. */
-    call->request = request_pack(work->client->codec, work->streaming, work->size);
+    call->request = request_pack(&work->request);
     call->response = NULL;
     call->call = grpc_channel_create_registered_call(
         call->peer->channel, NULL, GRPC_PROPAGATE_DEFAULTS, work->client->queue,
@@ -142,7 +141,7 @@ static void call_begin(struct call *call)
         gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_seconds(60, GPR_TIMESPAN)), NULL);
     grpc_metadata_array_init(&call->initial);
     grpc_metadata_array_init(&call->trailing);
-    ops[0].data.send_initial_metadata.count = request_metadata(work->client->codec, &call->metadata);
+    ops[0].data.send_initial_metadata.count = request_metadata(&work->request, &call->metadata);
     ops[0].data.send_initial_metadata.metadata = &call->metadata;
     ops[1].data.send_message.send_message = call->request;
     ops[3].data.recv_initial_metadata.recv_initial_metadata = &call->initial;
@@ -265,11 +264,12 @@ static bool do_work(struct client *client, const char *text)
         .client = client,
         .streaming = what[0] == 's',
         .in_flight = in_flight,
-        .size = size,
         .measure_from = smx_now_us() + (int64_t)warm_up_ms * 1000,
     };
     work.end = work.measure_from + (int64_t)ms * 1000;
+    request_init(&work.request, client->codec, work.streaming, size);
     drive(&work);
+    request_fini(&work.request);
     return true;
 }
 

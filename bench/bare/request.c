@@ -45,39 +45,46 @@ static size_t put_integer(enum request_codec codec, uint8_t *at, uint32_t number
     return VALUE_HEAD;
 }
 
-grpc_byte_buffer *request_pack(enum request_codec codec, bool streaming, size_t size)
+void request_init(struct request *request, enum request_codec codec, bool streaming, size_t size)
 {
-    Snakepit__ExecuteRequest request = SNAKEPIT__EXECUTE_REQUEST__INIT;
+    *request = (struct request){.codec = codec, .streaming = streaming};
+    request->values[0] = smx_alloc((streaming ? 0 : size) + 16);
+    request->values[1] = smx_alloc(16);
+    request->lengths[0] =
+        streaming ? put_integer(codec, request->values[0], FOREVER) : put_text(codec, request->values[0], size);
+    request->lengths[1] = put_integer(codec, request->values[1], (uint32_t)size);
+}
+
+void request_fini(struct request *request)
+{
+    free(request->values[0]);
+    free(request->values[1]);
+}
+
+grpc_byte_buffer *request_pack(const struct request *request)
+{
+    Snakepit__ExecuteRequest message = SNAKEPIT__EXECUTE_REQUEST__INIT;
     Snakepit__ExecuteRequest__ArgsEntry entries[2] = {SNAKEPIT__EXECUTE_REQUEST__ARGS_ENTRY__INIT,
                                                       SNAKEPIT__EXECUTE_REQUEST__ARGS_ENTRY__INIT};
     Snakepit__ExecuteRequest__ArgsEntry *args[2] = {&entries[0], &entries[1]};
-    uint8_t count[16], chunk_size[16];
-    uint8_t *data = NULL;
-    if (streaming) {
-        entries[0].key = "count";
-        entries[0].value = (ProtobufCBinaryData){put_integer(codec, count, FOREVER), count};
-        entries[1].key = "size";
-        entries[1].value = (ProtobufCBinaryData){put_integer(codec, chunk_size, (uint32_t)size), chunk_size};
-    } else {
-        data = smx_alloc(size + 16);
-        entries[0].key = "data";
-        entries[0].value = (ProtobufCBinaryData){put_text(codec, data, size), data};
-    }
-    request.command = streaming ? "chunks" : "echo";
-    request.n_args = streaming ? 2 : 1;
-    request.args = args;
-    request.request_id = "0123456789abcdef";
-    grpc_slice slice = grpc_slice_malloc(snakepit__execute_request__get_packed_size(&request));
-    snakepit__execute_request__pack(&request, GRPC_SLICE_START_PTR(slice));
+    entries[0].key = request->streaming ? "count" : "data";
+    entries[1].key = "size";
+    for (int i = 0; i < 2; i++)
+        entries[i].value = (ProtobufCBinaryData){request->lengths[i], request->values[i]};
+    message.command = request->streaming ? "chunks" : "echo";
+    message.n_args = request->streaming ? 2 : 1;
+    message.args = args;
+    message.request_id = "0123456789abcdef";
+    grpc_slice slice = grpc_slice_malloc(snakepit__execute_request__get_packed_size(&message));
+    snakepit__execute_request__pack(&message, GRPC_SLICE_START_PTR(slice));
     grpc_byte_buffer *buffer = grpc_raw_byte_buffer_create(&slice, 1);
     grpc_slice_unref(slice);
-    free(data);
     return buffer;
 }
 
-size_t request_metadata(enum request_codec codec, grpc_metadata *metadata)
+size_t request_metadata(const struct request *request, grpc_metadata *metadata)
 {
-    if (codec == REQUEST_JSON)
+    if (request->codec == REQUEST_JSON)
         return 0;
     *metadata = (grpc_metadata){.key = grpc_slice_from_static_string("snakemux-codec"),
                                 .value = grpc_slice_from_static_string("msgpack")};

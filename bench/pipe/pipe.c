@@ -90,8 +90,8 @@ static size_t ask(struct child *child, const uint8_t *frame, size_t len)
     return answer;
 }
 
-/* #{args => #{data => so many bytes}, command => echo, id => 5}. Returns its length, head included. */
-static size_t pack(uint8_t **frame, size_t size)
+/* #{args => #{data => the bytes}, command => echo, id => 5}, the caller's. Sets its length, head included. */
+static uint8_t *pack(const uint8_t *data, size_t size, size_t *len)
 {
     static const uint8_t before[] = "\x83\xA4"
                                     "args"
@@ -105,14 +105,15 @@ static size_t pack(uint8_t **frame, size_t size)
                                    "\xA2"
                                    "id"
                                    "\x05";
-    size_t len = sizeof(before) - 1 + 4 + size + sizeof(after) - 1;
-    uint8_t *at = *frame = smx_alloc(HEAD + len);
-    put32(at, len);
-    memcpy(at += HEAD, before, sizeof(before) - 1);
+    *len = HEAD + sizeof(before) - 1 + 4 + size + sizeof(after) - 1;
+    uint8_t *frame = smx_alloc(*len);
+    uint8_t *at = frame + HEAD;
+    put32(frame, *len - HEAD);
+    memcpy(at, before, sizeof(before) - 1);
     put32(at += sizeof(before) - 1, size);
-    memset(at += 4, 'x', size);
+    memcpy(at += 4, data, size);
     memcpy(at + size, after, sizeof(after) - 1);
-    return HEAD + len;
+    return frame;
 }
 
 static double cpu_seconds(void)
@@ -126,14 +127,18 @@ static double cpu_seconds(void)
 static void drive(struct child *child, size_t size, unsigned ms, unsigned warm_up_ms)
 {
     struct latency latency = {0};
-    uint8_t *frame;
-    size_t len = pack(&frame, size);
+    uint8_t *data = smx_alloc(size);
     uint64_t done = 0, failed = 0;
     int64_t from = smx_now_us() + (int64_t)warm_up_ms * 1000;
     int64_t end = from + (int64_t)ms * 1000;
     double cpu = cpu_seconds();
+    memset(data, 'x', size);
     for (int64_t sent = smx_now_us(), now; sent < end; sent = now) {
+        /* Packed anew for each call, as the bare client does. */
+        size_t len;
+        uint8_t *frame = pack(data, size, &len);
         failed += ask(child, frame, len) < size;
+        free(frame);
         now = smx_now_us();
         if (sent >= from && now <= end) {
             latency_add(&latency, (uint64_t)(now - sent));
@@ -147,7 +152,7 @@ static void drive(struct child *child, size_t size, unsigned ms, unsigned warm_u
            (unsigned long long)(done * size), cpu_seconds() - cpu, (unsigned long long)failed);
     fflush(stdout);
     latency_fini(&latency);
-    free(frame);
+    free(data);
 }
 
 int main(int argc, char **argv)
