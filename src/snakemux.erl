@@ -9,7 +9,8 @@
 %% Options are maps or proplists. A wrong one raises `badarg', whose text names the option, its value and what is
 %% allowed. Trouble at run time never raises: it is `{error, Error}', a map, see {@link snakemux_proto:error()}, also
 %% when the instance is down. Options of a call: {@link snakemux_proto:call_options()}; `timeout' is in milliseconds and
-%% one budget for queue, wire and handler, 30000 unless said otherwise.
+%% one budget for queue, wire and handler, 30000 unless said otherwise. A NumPy array in arguments, results and chunks is
+%% `{tensor, {f, 32}, [2, 3], Binary}', see {@link snakemux_proto:tensor()}.
 %%
 %% Functions that return a `Ref' return at once; what follows are messages to the caller,
 %% `{snakemux, Ref, {ok, Result} | {chunk, C} | passive | {done, Meta} | {error, Error}}', read by {@link next/2} or by

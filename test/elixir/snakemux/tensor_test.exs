@@ -71,6 +71,28 @@ defmodule Snakemux.TensorTest do
     assert message =~ "result.list[1]: numpy.ndarray of dtype object"
   end
 
+  test "what a worker calls an array is not believed", %{mux: mux} do
+    npy = fn header, data ->
+      {:bin, <<0x93, "NUMPY", 1, 0, byte_size(header) + 1::16-little, header::binary, ?\n, data::binary>>}
+    end
+
+    for {kind, data, text} <- [
+          {1, npy.("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }", <<0::32>>),
+           "has 4 bytes"},
+          {1, npy.("{'descr': '<f4', 'fortran_order': True, 'shape': (1,), }", <<0::32>>), "in Fortran order isn't"},
+          {1, npy.("{'descr': '>f4', 'fortran_order': False, 'shape': (1,), }", <<0::32>>), "dtype >f4 isn't"},
+          {1, npy.("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", <<0::32>>), "dtype |O isn't"},
+          {1, npy.("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }", <<0::32>>), "plain numbers"},
+          {1, {:bin, "anything"}, "isn't a .npy file"},
+          {5, {:bin, "anything"}, "extension type 5 is not supported"}
+        ] do
+      assert {:error, %Error{origin: :worker, reason: :decode, sent: true, message: message}} =
+               Snakemux.execute(mux, "extension", %{kind: kind, data: data})
+
+      assert message =~ text
+    end
+  end
+
   test "without MessagePack the error says what is missing" do
     dir = Path.join(System.tmp_dir!(), "snakemux-#{System.unique_integer([:positive])}-#{System.pid()}")
     File.mkdir!(dir)

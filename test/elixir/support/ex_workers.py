@@ -122,6 +122,14 @@ def zeros(n: int, type: str = "f8"):
 
 
 @worker.command
+def extension(kind: int, data: bytes):
+    """What a worker in another language might send."""
+    import msgpack
+
+    return [msgpack.ExtType(kind, data)]
+
+
+@worker.command
 def objects():
     import numpy as np
 
