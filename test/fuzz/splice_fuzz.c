@@ -5,6 +5,7 @@
 
 #include "build.h"
 #include "codec_json.h"
+#include "codec_msgpack.h"
 #include "fuzz.h"
 
 /* Beside what a term can't hold (numbers out of range, more levels), and the spaces that yajl alone takes for such. */
@@ -17,6 +18,19 @@ static void compare(struct smx_span bytes, bool value)
     bool limit = strstr(fault, "outside") || strstr(fault, "levels");
     bool odd = bytes.len > 0 && (memchr(bytes.data, '\f', bytes.len) || memchr(bytes.data, '\v', bytes.len));
     fuzz_require(read == value || limit || (read && odd));
+    smx_build_fini(&build);
+    smx_buffer_fini(&out);
+}
+
+/* Where no extension was found the reader meets none. */
+static void look_for_extensions(struct smx_span bytes)
+{
+    char fault[SMX_CODEC_FAULT_SIZE] = "";
+    struct smx_buffer out = {0};
+    struct smx_build build = {.out = &out};
+    bool found = smx_splice_has_extension(SMX_CODEC_MSGPACK, bytes);
+    smx_codec_msgpack_read(bytes, &build, fault);
+    fuzz_require(found || (!strstr(fault, "extension") && !strstr(fault, "an array")));
     smx_build_fini(&build);
     smx_buffer_fini(&out);
 }
@@ -44,6 +58,8 @@ static void splice(enum smx_codec codec, struct smx_span bytes)
         fuzz_require(smx_splice_is_value(codec, smx_buffer_span(&out)));
         smx_values_fini(&pairs);
         out.len = 0;
+        if (codec == SMX_CODEC_MSGPACK)
+            look_for_extensions(bytes);
         if (codec == SMX_CODEC_MSGPACK && smx_splice_mend(bytes, &out))
             fuzz_require(smx_splice_is_value(codec, smx_buffer_span(&out)));
     }
