@@ -20,8 +20,6 @@ struct smx_call_wire {
     bool drained;  /* the worker has no more messages */
     bool busy;     /* inside take_message or deliver: the end waits until they return */
     bool orphaned; /* its owner has had its end: only the memory waits for what is outstanding */
-    grpc_metadata *sending;
-    size_t sending_count;
     grpc_byte_buffer *request;
     grpc_metadata_array initial;
     grpc_metadata_array trailing;
@@ -32,6 +30,8 @@ struct smx_call_wire {
     grpc_slice details;
     int64_t deadline_ms; /* 0: none */
     int64_t due_ms;      /* the deadline, or when it was cancelled; 0: none */
+    size_t sending_count;
+    grpc_metadata sending[];
 };
 
 enum {
@@ -113,7 +113,6 @@ static void free_wire(struct smx_call *call)
         grpc_slice_unref(wire->sending[i].key);
         grpc_slice_unref(wire->sending[i].value);
     }
-    free(wire->sending);
     grpc_byte_buffer_destroy(wire->request);
     if (wire->message)
         grpc_byte_buffer_destroy(wire->message);
@@ -142,11 +141,14 @@ static void adopt(struct smx_call_wire *wire, struct smx_gate *gate)
 
 static void end(struct smx_call *call)
 {
+    enum { FEW = 8 };
     struct smx_call_wire *wire = call->wire;
     struct smx_outcome outcome = {.status = (int)wire->status, .message = span_of(&wire->details)};
     outcome.overdue = wire->deadline_ms > 0 && smx_now_ms() >= wire->deadline_ms - DEADLINE_SLACK_MS;
     outcome.answered = call->messages > 0;
-    struct smx_pair *pairs = smx_alloc(wire->trailing.count * sizeof(*pairs));
+    struct smx_pair few[FEW],
+        *many = wire->trailing.count > FEW ? smx_alloc(wire->trailing.count * sizeof(*many)) : NULL;
+    struct smx_pair *pairs = many ? many : few;
     for (size_t i = 0; i < wire->trailing.count; i++) {
         grpc_metadata *entry = &wire->trailing.metadata[i];
         pairs[i] = (struct smx_pair){span_of(&entry->key), span_of(&entry->value)};
@@ -159,7 +161,7 @@ static void end(struct smx_call *call)
     if (wire->outstanding > 0)
         adopt(wire, call->gate);
     call->events->ended(call, &outcome);
-    free(pairs);
+    free(many);
     if (!wire->orphaned)
         free_wire(&rest);
 }
@@ -291,7 +293,9 @@ static void add_metadata(struct smx_call_wire *wire, struct smx_span key, struct
 
 static struct smx_call_wire *new_wire(struct smx_call *call, const struct smx_call_plan *plan)
 {
-    struct smx_call_wire *wire = smx_alloc(sizeof(*wire));
+    enum { OURS = 2 }; /* metadata beside those of the plan */
+    size_t sending = plan->metadata.count + OURS;
+    struct smx_call_wire *wire = smx_alloc(sizeof(*wire) + sending * sizeof(grpc_metadata));
     wire->opened = (struct smx_completion){on_opened, call};
     wire->received = (struct smx_completion){on_received, call};
     wire->closed = (struct smx_completion){on_closed, call};
@@ -299,9 +303,10 @@ static struct smx_call_wire *new_wire(struct smx_call *call, const struct smx_ca
     wire->details = grpc_empty_slice();
     grpc_metadata_array_init(&wire->initial);
     grpc_metadata_array_init(&wire->trailing);
-    wire->sending = smx_alloc((plan->metadata.count + 1) * sizeof(*wire->sending));
     for (size_t i = 0; i < plan->metadata.count; i++)
         add_metadata(wire, plan->metadata.items[i].key, plan->metadata.items[i].value);
+    if (plan->codec)
+        add_metadata(wire, smx_span_of("snakemux-codec"), smx_span_of(plan->codec));
     if (plan->gzip)
         add_metadata(wire, smx_span_of("grpc-internal-encoding-request"), smx_span_of("gzip"));
     gpr_timespec deadline = gpr_inf_future(GPR_CLOCK_MONOTONIC);

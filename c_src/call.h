@@ -68,6 +68,7 @@ struct smx_call_plan {
     struct grpc_byte_buffer *request; /* taken */
     int64_t timeout_ms;               /* 0: none */
     struct smx_pairs metadata;
+    const char *codec; /* of the arguments, for the worker; NULL: not said */
     bool gzip;
     uint32_t credit;
 };
