@@ -157,7 +157,7 @@ static void put_head(struct smx_buffer *out, size_t count, const char *name, str
     smx_buffer_append_span(out, tag);
 }
 
-bool smx_event_write(const struct smx_event *event, struct smx_buffer *out, struct smx_error *why)
+bool smx_event_write(const struct smx_event *event, bool meta, struct smx_buffer *out, struct smx_error *why)
 {
     size_t start = out->len;
     bool written = true;
@@ -181,7 +181,10 @@ bool smx_event_write(const struct smx_event *event, struct smx_buffer *out, stru
     case SMX_EVENT_RESULT:
         put_head(out, 4, "ok", event->tag);
         written = smx_codec_decode_pairs(event->codec, event->values, event->style, out, why);
-        put_meta(out, &event->meta);
+        if (meta || event->meta.of_session)
+            put_meta(out, &event->meta);
+        else
+            smx_term_put_map(out, 0);
         break;
     case SMX_EVENT_CHUNK:
         put_head(out, 3, "chunk", event->tag);

@@ -17,7 +17,7 @@ enum {
 void smx_front_ei_init(struct smx_front_ei *front, struct smx_handler handler, struct smx_buffer *out)
 {
     ei_init();
-    *front = (struct smx_front_ei){.handler = handler, .out = out};
+    *front = (struct smx_front_ei){.handler = handler, .out = out, .meta = true};
 }
 
 static size_t open_frame(struct smx_buffer *out)
@@ -37,7 +37,7 @@ bool smx_front_ei_emit(void *self, const struct smx_event *event, struct smx_err
         if (front->batch)
             smx_term_put_list(out, 0);
     }
-    if (!smx_event_write(event, out, why)) {
+    if (!smx_event_write(event, front->meta, out, why)) {
         out->len = start;
         return false;
     }
@@ -82,13 +82,16 @@ static void reject(struct smx_front_ei *front, size_t offset, const char *reason
 static void emit_options(struct smx_front_ei *front, const struct smx_command_reader *reader)
 {
     struct smx_buffer now = {0};
-    smx_term_put_map(&now, 1);
+    smx_term_put_map(&now, 2);
     smx_term_put_atom(&now, "batch");
     smx_term_put_bool(&now, reader->options.batch);
+    smx_term_put_atom(&now, "meta");
+    smx_term_put_bool(&now, reader->options.meta);
     emit(front, &(struct smx_event){.kind = SMX_EVENT_OK, .tag = reader->command.tag, .term = smx_buffer_span(&now)});
     smx_buffer_fini(&now);
     smx_front_ei_flush(front); /* an open frame ends as it began */
     front->batch = reader->options.batch;
+    front->meta = reader->options.meta;
 }
 
 /* What became of one message; ends the reader. */

@@ -7,7 +7,8 @@
 struct smx_front_ei {
     struct smx_handler handler;
     struct smx_buffer *out; /* frames, ready to be written; borrowed from the loop */
-    bool batch;             /* several events in one frame: {options, Tag, #{batch => true}} */
+    bool batch;             /* of {options, Tag, Map}: several events in one frame */
+    bool meta;              /* and whether every ok of a call has its Meta */
     size_t batch_place;     /* of the open frame in out; meaningful while batch_count > 0 */
     size_t batch_count;
 };

@@ -66,6 +66,7 @@ static const struct option connect_options[] = {
 
 static const struct option front_options[] = {
     {"batch", BOOL, offsetof(struct smx_front_options, batch), "true or false", .names = {"false", "true"}},
+    {"meta", BOOL, offsetof(struct smx_front_options, meta), "true or false", .names = {"false", "true"}},
 };
 
 #define COUNT_OF(table) (sizeof(table) / sizeof((table)[0]))
@@ -255,6 +256,6 @@ bool smx_options_read_connect(struct smx_span term, size_t *at, struct smx_conne
 bool smx_options_read_front(struct smx_span term, size_t *at, struct smx_front_options *options, struct smx_error *why)
 {
     void *none = NULL;
-    *options = (struct smx_front_options){0};
+    *options = (struct smx_front_options){.meta = true};
     return read_map(&(struct source){term, at, &none, why}, front_options, COUNT_OF(front_options), options);
 }

@@ -6,7 +6,8 @@
 
 /* The options of {options, Tag, Map}. One that the map leaves out has its default again. */
 struct smx_front_options {
-    bool batch;
+    bool batch; /* several events in one frame */
+    bool meta;  /* with every ok of a call; else only with those of sessions */
 };
 
 /*

@@ -205,6 +205,7 @@ struct smx_meta {
     int64_t timestamp; /* the worker's, nanoseconds since 1970; 0: none */
     int64_t duration_us;
     int64_t chunks; /* -1: not a stream */
+    bool of_session;
     struct smx_pairs metadata;
 };
 

@@ -28,6 +28,9 @@
 
 -export_type([ref/0, options/0]).
 
+%% For so many ms a caller waits before it watches the instance: most answers have come by then, and watching costs more.
+-define(PATIENCE, 100).
+
 -type mux() :: atom().
 -opaque ref() :: snakemux_table:ref().
 -type options() :: snakemux_proto:call_options() | proplists:proplist().
@@ -87,7 +90,7 @@ execute(Mux, Command, Args) -> execute(Mux, Command, Args, #{}).
 -spec execute(mux(), snakemux_proto:command(), snakemux_proto:args(), options()) ->
     {ok, snakemux_proto:result()} | error().
 execute(Mux, Command, Args, Options) ->
-    next(execute_async(Mux, Command, Args, Options), infinity).
+    next(call(Mux, execute, Command, Args, snakemux_options:call(Options), anybody), infinity).
 
 -spec execute_in_session(mux(), snakemux_proto:session(), snakemux_proto:command()) ->
     {ok, snakemux_proto:result()} | error().
@@ -138,7 +141,7 @@ fold({Ref, _, _} = Reader, Fun, Acc) ->
 reader(Mux, Command, Args, Options0) ->
     Options = snakemux_options:call(Options0),
     Step = case maps:get(credit, Options, 16) of infinity -> infinity; Credit -> max(1, Credit div 2) end,
-    {call(Mux, execute_stream, Command, Args, Options), Step, 0}.
+    {call(Mux, execute_stream, Command, Args, Options, self), Step, 0}.
 
 %% @private
 %% The next chunk, or the end.
@@ -160,7 +163,7 @@ execute_async(Mux, Command, Args) -> execute_async(Mux, Command, Args, #{}).
 
 %% @doc Starts a call: one message follows, `{ok, Result}' or `{error, Error}'.
 -spec execute_async(mux(), snakemux_proto:command(), snakemux_proto:args(), options()) -> ref().
-execute_async(Mux, Command, Args, Options) -> call(Mux, execute, Command, Args, snakemux_options:call(Options)).
+execute_async(Mux, Command, Args, Options) -> call(Mux, execute, Command, Args, snakemux_options:call(Options), self).
 
 -spec execute_stream(mux(), snakemux_proto:command()) -> ref().
 execute_stream(Mux, Command) -> execute_stream(Mux, Command, #{}, #{}).
@@ -170,42 +173,41 @@ execute_stream(Mux, Command, Args) -> execute_stream(Mux, Command, Args, #{}).
 
 %% @doc Starts a stream: chunks follow, as many as there is credit, then `{done, Meta}' or `{error, Error}'.
 -spec execute_stream(mux(), snakemux_proto:command(), snakemux_proto:args(), options()) -> ref().
-execute_stream(Mux, Command, Args, Options) -> call(Mux, execute_stream, Command, Args, snakemux_options:call(Options)).
+execute_stream(Mux, Command, Args, Options) ->
+    call(Mux, execute_stream, Command, Args, snakemux_options:call(Options), self).
 
-call(Mux, Kind, Command, Args, Options) ->
+%% A caller that waits for the answer doesn't care who writes the command: no other one of it could be overtaken.
+call(Mux, Kind, Command, Args, Options, By) ->
     Credit = case Kind of execute -> infinity; execute_stream -> maps:get(credit, Options, 16) end,
     To = snakemux_proto:target(Options),
     Wire = snakemux_proto:call_options(Options),
-    start(Mux, Credit, maps:get(session, Options, undefined), fun(Ref) -> {Kind, Ref, To, Command, Args, Wire} end).
+    start(Mux, Credit, maps:get(session, Options, undefined), fun(Tag) -> {Kind, Tag, To, Command, Args, Wire} end, By).
 
-%% The caller writes to the port itself: a full pipe holds up this process and no other.
-start(Mux, Credit, Session, Make) ->
-    Ref = {Mux, self(), make_ref()},
-    Message = Make(Ref),
-    case snakemux_table:port(Mux) of
-        {ok, Table, Port} ->
-            try
-                snakemux_table:add_call(Table, Ref, Credit, Session),
-                _ = snakemux_table:watch(Table, self()) andalso snakemux_mux:watch(Table, self()),
-                snakemux_mux:send(Port, Message) orelse lost(Table, Ref, Message)
-            catch
-                error:badarg -> is_told(Ref) orelse refuse(Ref, Message, {error, ended()}) % the table is gone
-            end;
-        Error ->
-            refuse(Ref, Message, Error)
+%% The call is in the table before the port is looked at: whatever becomes of that port afterwards, the caller hears of it.
+start(Mux, Credit, Session, Make, By) ->
+    Ref = snakemux_mux:ref(Mux),
+    Message = Make(snakemux_table:tag(Ref)),
+    try
+        snakemux_table:add_call(Ref, Credit, Session),
+        case snakemux_mux:command(Ref, Message, By) of
+            ok -> ok;
+            %% If the mux has not said so yet, this does.
+            Error -> snakemux_table:take_call(Ref) =:= none orelse refuse(Ref, Message, Error)
+        end
+    catch
+        error:badarg -> is_told(Ref) orelse refuse(Ref, Message, ended(Mux)) % the table is gone
     end,
     Ref.
-
-%% The port was gone before the command was written; if the mux has not said so yet, this does.
-lost(Table, Ref, Message) ->
-    Error = snakemux_proto:error(unavailable, port_down, "the port program is down"),
-    snakemux_table:take_call(Table, Ref) =:= none orelse refuse(Ref, Message, {error, Error}).
 
 %% The mux told it before the table went.
 is_told(Ref) ->
     receive {snakemux, Ref, _} = Told -> self() ! Told, true after 0 -> false end.
 
-ended() -> snakemux_proto:error(unavailable, stopping, "the instance ended just now").
+ended(Mux) ->
+    case snakemux_table:find(Mux) of
+        {ok, _} -> {error, snakemux_proto:error(unavailable, stopping, "the instance ended just now")};
+        Error -> Error
+    end.
 
 refuse(Ref, Message, {error, Error}) ->
     self() ! {snakemux, Ref, {error, named(Error, Message)}},
@@ -219,63 +221,67 @@ next(Ref) -> next(Ref, infinity).
 
 %% @doc The next message of a call of this process; after `Timeout' ms `timeout', and the call goes on.
 -spec next(ref(), timeout()) -> snakemux_proto:event() | timeout.
-next({Mux, _, _} = Ref, Timeout) ->
-    receive
-        {snakemux, Ref, Event} -> Event
-    after 0 -> wait(Mux, Ref, Timeout)
+next(Ref, Timeout) ->
+    case next_within(Ref, min(Timeout, ?PATIENCE)) of
+        timeout when Timeout =:= infinity -> wait(Ref, infinity);
+        timeout when Timeout > ?PATIENCE -> wait(Ref, Timeout - ?PATIENCE);
+        Event -> Event
     end.
 
-%% The end of the instance would leave nobody to speak to this process: it is watched while waiting.
-wait(Mux, Ref, Timeout) ->
-    Monitor = erlang:monitor(process, Mux),
+next_within(Ref, Timeout) ->
+    receive {snakemux, Ref, Event} -> Event after Timeout -> timeout end.
+
+%% The end of the instance would leave nobody to speak to this process: one that waits for long watches it.
+wait(Ref, Timeout) ->
+    Monitor = case snakemux_table:owner(Ref) of undefined -> none; Owner -> erlang:monitor(process, Owner) end,
     Event =
         receive
             {snakemux, Ref, Something} -> Something;
             {'DOWN', Monitor, process, _, _} -> down
-        after Timeout -> timeout
+        after case Monitor of none -> 0; _ -> Timeout end -> case Monitor of none -> down; _ -> timeout end
         end,
-    erlang:demonitor(Monitor, [flush]),
+    Monitor =:= none orelse erlang:demonitor(Monitor, [flush]),
     case Event of
-        down ->
-            receive {snakemux, Ref, Late} -> Late
-            after 0 -> {error, snakemux_proto:error(unavailable, port_down, "the instance is down", true)}
-            end;
+        down -> last_word(Ref);
         _ -> Event
+    end.
+
+%% Nobody else speaks for a call that this process takes out of the table; one that is not there has its last message.
+last_word(Ref) ->
+    Taken = try snakemux_table:take_call(Ref) catch error:badarg -> none end,
+    case next_within(Ref, case Taken of none -> ?PATIENCE; _ -> 0 end) of
+        timeout -> {error, snakemux_proto:error(unavailable, port_down, "the instance is down", true)};
+        Event -> Event
     end.
 
 %% @doc Lets `N' more chunks of a stream come, or any number. Nothing when the stream is over.
 -spec credit(ref(), pos_integer() | infinity) -> ok.
-credit({Mux, _, _} = Ref, N) ->
+credit(Ref, N) ->
     snakemux_options:credit(N),
-    _ = case snakemux_table:live_port(Mux) of
-        {ok, Table, Port} -> snakemux_table:add_credit(Table, Ref, N) andalso snakemux_mux:send(Port, {credit, Ref, N});
-        none -> false
-    end,
+    _ = snakemux_table:add_credit(Ref, N) andalso send(Ref, {credit, snakemux_table:tag(Ref), N}),
     ok.
 
 %% @doc Cancels a call, at its worker too. Its last message still comes: an error with code `cancelled', or whatever was faster.
 -spec cancel(ref()) -> ok.
-cancel({Mux, _, _} = Ref) ->
-    _ = case snakemux_table:live_port(Mux) of
-        {ok, _, Port} -> snakemux_mux:send(Port, {cancel, Ref});
-        none -> false
-    end,
+cancel(Ref) ->
+    _ = send(Ref, {cancel, snakemux_table:tag(Ref)}),
     ok.
+
+send(Ref, Message) ->
+    case snakemux_table:live_port(Ref) of
+        {ok, Port} -> snakemux_mux:send(Port, Message);
+        none -> false
+    end.
 
 %% @doc Cancels a call of this process and forgets it: none of its messages is in the mailbox afterwards, none comes.
 -spec abandon(ref()) -> ok.
-abandon({Mux, _, _} = Ref) ->
-    case snakemux_table:find(Mux) of
-        {ok, Table} ->
-            try
-                _ = snakemux_table:take_call(Table, Ref) =:= none orelse cancel(Ref),
-                %% What the mux was sending just now has arrived when it answers.
-                snakemux_mux:sync(Table)
-            catch
-                error:badarg -> ok % the instance ended just now, and the mux before it
-            end;
-        {error, _} ->
-            ok
+abandon(Ref) ->
+    try
+        _ = snakemux_table:take_call(Ref) =:= none orelse cancel(Ref),
+        %% What the mux was sending just now has arrived when it answers.
+        snakemux_mux:sync(Ref)
+    catch
+        error:badarg -> ok % the instance ended just now, and the mux before it
     end,
     flush(Ref).
 
@@ -286,7 +292,7 @@ flush(Ref) ->
 -spec end_session(mux(), snakemux_proto:session()) -> ok | error().
 end_session(Mux, Session) ->
     _ = [catch snakemux_table:unpin(Table, Session) || {ok, Table} <- [snakemux_table:find(Mux)]],
-    case request(Mux, fun(Ref) -> {end_session, Ref, Session} end) of
+    case request(Mux, fun(Tag) -> {end_session, Tag, Session} end) of
         {ok, _} -> ok;
         Error -> Error
     end.
@@ -398,25 +404,25 @@ calls(Mux) -> calls(Mux, 1000).
 
 %% @doc The running calls, `Limit' at most: tag, command, worker, state, age_ms, chunks, credit.
 -spec calls(mux(), pos_integer()) -> {ok, [map()]} | error().
-calls(Mux, Limit) -> request(Mux, fun(Ref) -> {calls, Ref, Limit} end).
+calls(Mux, Limit) -> request(Mux, fun(Tag) -> {calls, Tag, Limit} end).
 
 %% @doc The counters of the port program.
 -spec stats(mux()) -> {ok, map()} | error().
-stats(Mux) -> request(Mux, fun(Ref) -> {stats, Ref} end).
+stats(Mux) -> request(Mux, fun(Tag) -> {stats, Tag} end).
 
 %% @doc What a worker answers to Health.
 -spec health(mux(), snakemux_proto:worker_id()) -> {ok, map()} | error().
-health(Mux, Id) -> request(Mux, fun(Ref) -> {health, Ref, Id, #{}} end).
+health(Mux, Id) -> request(Mux, fun(Tag) -> {health, Tag, Id, #{}} end).
 
 %% @doc What a worker answers to GetInfo.
 -spec info(mux(), snakemux_proto:worker_id()) -> {ok, map()} | error().
-info(Mux, Id) -> request(Mux, fun(Ref) -> {info, Ref, Id, #{}} end).
+info(Mux, Id) -> request(Mux, fun(Tag) -> {info, Tag, Id, #{}} end).
 
-request(Mux, Message) -> next(start(Mux, infinity, undefined, Message), infinity).
+request(Mux, Make) -> next(start(Mux, infinity, undefined, Make, self), infinity).
 
 %% @private
 %% For the instance's own processes, which must not wait.
 -spec request_async(mux(), calls) -> ref().
-request_async(Mux, calls) -> start(Mux, infinity, undefined, fun(Ref) -> {calls, Ref, 10000} end).
+request_async(Mux, calls) -> start(Mux, infinity, undefined, fun(Tag) -> {calls, Tag, 10000} end, self).
 
 now_ms() -> erlang:monotonic_time(millisecond).

@@ -5,7 +5,7 @@
 -module(snakemux_mux).
 -behaviour(gen_server).
 
--export([start_link/1, watch/2, connect/2, disconnect/4, replace/4, send/2, sync/1, kill/2]).
+-export([start_link/1, ref/1, command/3, send/2, connect/2, disconnect/4, replace/4, sync/1, kill/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -define(HELLO_TIMEOUT, 5000).
@@ -17,6 +17,11 @@
 -define(STABLE, 5000).
 %% How long the calls that were cancelled when the instance stops may take to say so, and the port program to a last ping.
 -define(LAST_WORDS, 500).
+%% Commands up to so many bytes may be handed over, and so many go in one frame.
+-define(SMALL, 4096).
+-define(MOST_GATHERED, 64).
+%% How soon it is tried again to write to a full pipe.
+-define(RETRY, 5).
 
 -record(state, {
     name :: atom(),
@@ -29,16 +34,49 @@
     failures = 0 :: non_neg_integer(),
     silent = 0 :: non_neg_integer(),
     stopping = false :: boolean(),
-    %% Frames that the full pipe did not take yet, the oldest first.
+    %% Commands of callers that wait to be written in one frame, the newest first.
+    gathered = [] :: [tuple()],
+    %% How many events came in a frame of late, smoothed: where there are several, callers hand over their commands.
+    load = 1.0 :: float(),
+    way = never :: direct | gather | never,
+    %% What the full pipe did not take yet, the oldest first.
     unsent = queue:new() :: queue:queue([tuple()])
 }).
 
 -spec start_link(snakemux_options:instance()) -> {ok, pid()}.
 start_link(Options) -> gen_server:start_link(?MODULE, Options, []).
 
-%% @doc The calls of this process are cancelled when it dies.
--spec watch(snakemux_table:table(), pid()) -> ok.
-watch(Table, Pid) -> cast(Table, {watch, Pid}).
+%% @doc A call that this process is about to make. Its calls are cancelled when it dies.
+-spec ref(atom()) -> snakemux_table:ref().
+ref(Name) ->
+    try
+        Table = snakemux_table:known(Name),
+        {IsKnown, Caller} = snakemux_table:caller(Table),
+        IsKnown =:= known orelse cast(Table, {watch, self()}),
+        snakemux_table:ref(Table, Caller)
+    catch
+        error:badarg -> snakemux_table:ref(none, 0) % there is no such instance
+    end.
+
+%% @doc Writes the command of a call from the calling process: a full pipe suspends the caller and nobody else. When
+%% it may be written by `anybody' and is small, the mux writes it under load, with others in one frame.
+-spec command(snakemux_table:ref(), tuple(), self | anybody) -> ok | {error, snakemux_proto:error()}.
+command(Ref, Message, By) ->
+    case snakemux_table:port(Ref) of
+        {ok, Port, Mux} when By =:= anybody, is_pid(Mux) ->
+            case erlang:external_size(Message) =< ?SMALL of
+                true -> Mux ! {command, Port, Message}, ok;
+                false -> write(Port, Message)
+            end;
+        {ok, Port, _} -> write(Port, Message);
+        Error -> Error
+    end.
+
+write(Port, Message) ->
+    case send(Port, Message) of
+        true -> ok;
+        false -> {error, snakemux_proto:error(unavailable, port_down, "the port program is down")}
+    end.
 
 %% @doc Connects anew what the table says is wanted for this worker.
 -spec connect(snakemux_table:table(), snakemux_proto:worker_id()) -> ok.
@@ -72,8 +110,8 @@ send(Port, Message) ->
     end.
 
 %% @doc Returns when the mux has finished what it was doing.
--spec sync(snakemux_table:table()) -> ok.
-sync(Table) ->
+-spec sync(snakemux_table:ref()) -> ok.
+sync({Table, _, _}) ->
     {ok, Mux} = snakemux_table:process(Table, mux),
     try
         gen_server:call(Mux, sync, infinity)
@@ -85,12 +123,13 @@ sync(Table) ->
 init(#{name := Name} = Options) ->
     process_flag(trap_exit, true),
     process_flag(message_queue_data, off_heap),
+    process_flag(min_heap_size, 10000), % what one frame of events takes: few collections, and nothing lives for long
     {ok, Table} = snakemux_table:find(Name),
     State = #state{name = Name, table = Table, options = Options},
     snakemux_table:put_process(Table, mux, self()),
     %% What an earlier life of this process left behind.
     fail_calls(State, down_error("the process that owned the port program ended")),
-    lists:foreach(fun(Pid) -> erlang:monitor(process, Pid) end, snakemux_table:watched(Table)),
+    lists:foreach(fun(Pid) -> erlang:monitor(process, Pid) end, snakemux_table:callers(Table)),
     erlang:send_after(?TICK, self(), tick),
     %% A port program that is well is there when the instance's start returns, so that calls can wait for workers.
     {ok, await_hello(start_port(State))}.
@@ -120,22 +159,27 @@ handle_cast({connect, Id}, #state{table = Table} = State) ->
         [Connect] -> {noreply, push([{disconnect, {disconnect, Id}, Id, now}, Connect], State)};
         [] -> {noreply, State}
     end;
-handle_cast({_, Ref, _, _}, #state{ready = undefined, table = Table} = State) ->
-    _ = finish(Table, Ref, {error, down_error("it is starting")}),
+handle_cast({_, Ref, _, _}, #state{ready = undefined} = State) ->
+    _ = finish(Ref, {error, down_error("it is starting")}),
     {noreply, State};
 handle_cast({disconnect, Ref, Id, How}, State) ->
-    {noreply, push([{disconnect, Ref, Id, How}], State)};
+    {noreply, push([{disconnect, snakemux_table:tag(Ref), Id, How}], State)};
 handle_cast({replace, Ref, Id, How}, #state{table = Table} = State) ->
-    {noreply, push([{disconnect, Ref, Id, How} | snakemux_table:wanted(Table, Id)], State)}.
+    {noreply, push([{disconnect, snakemux_table:tag(Ref), Id, How} | snakemux_table:wanted(Table, Id)], State)}.
 
 %% @private
 handle_info({Port, {data, Frame}}, #state{port = Port} = State) ->
     {noreply, take_frame(Frame, State#state{silent = 0})};
-handle_info({'DOWN', _, process, Pid, _}, #state{name = Name, table = Table} = State) ->
-    snakemux_table:unwatch(Table, Pid),
-    Refs = [{Name, Pid, Ref} || {_, Ref} <- snakemux_table:calls(Table, Pid)],
-    lists:foreach(fun(Ref) -> snakemux_table:take_call(Table, Ref) end, Refs),
-    {noreply, push([{cancel, Ref} || Ref <- Refs], State)};
+handle_info({command, Port, Message}, #state{port = Port} = State) ->
+    {noreply, gather(Message, State)};
+handle_info(write_gathered, State) ->
+    {noreply, write_gathered(State)};
+handle_info(write_unsent, State) ->
+    {noreply, flush(State)};
+handle_info({'DOWN', _, process, Pid, _}, #state{table = Table} = State) ->
+    Refs = [Ref || Caller <- snakemux_table:remove_caller(Table, Pid), Ref <- snakemux_table:calls(Table, Caller)],
+    lists:foreach(fun snakemux_table:take_call/1, Refs),
+    {noreply, push(cancels(Refs), State)};
 handle_info({Port, {exit_status, Status}}, #state{port = Port} = State) ->
     {noreply, port_down(exit_text(Status, State), State)};
 handle_info({'EXIT', Port, Reason}, #state{port = Port} = State) ->
@@ -153,13 +197,15 @@ handle_info(_, State) ->
 %% @private
 %% The instance stops: new calls are turned away, running ones finish until drain_timeout, the rest are cancelled.
 terminate(Reason, #state{options = #{drain_timeout := Drain}} = State) when Reason =:= shutdown; Reason =:= normal ->
-    #state{name = Name, table = Table} = State,
+    #state{table = Table} = State,
     snakemux_table:stop(Table),
     Drained = drain(State#state{stopping = true}, now_ms() + Drain),
-    Cancels = [{cancel, {Name, Pid, Ref}} || {Pid, Ref} <- snakemux_table:calls(Table, all)],
+    Cancels = cancels(snakemux_table:calls(Table, all)),
     over("the instance is stopping", await_pong(drain(push(Cancels, Drained), now_ms() + ?LAST_WORDS)));
 terminate(_, State) ->
     over("the process that owned the port program ended", State).
+
+cancels(Refs) -> [{cancel, snakemux_table:tag(Ref)} || Ref <- Refs].
 
 over(Text, State) ->
     close(State),
@@ -233,7 +279,7 @@ port_down(Why, #state{name = Name, table = Table, ready = Ready} = State) ->
     Delay = case Failures of 0 -> 0; _ -> min(?MAX_BACKOFF, 50 bsl min(Failures, 7)) end,
     logger:error("snakemux ~p: the port program is down: ~ts", [Name, Why]),
     erlang:send_after(Delay, self(), start),
-    State#state{port = undefined, os_pid = undefined, ready = undefined, failures = Failures + 1, unsent = queue:new()}.
+    State#state{port = undefined, os_pid = undefined, ready = undefined, failures = Failures + 1, unsent = queue:new(), gathered = []}.
 
 down_error(Why) ->
     snakemux_proto:error(unavailable, port_down, ["the port program is down: ", Why], true).
@@ -258,10 +304,8 @@ kill(Pid, Table) ->
         error:_ -> ok
     end.
 
-fail_calls(#state{name = Name, table = Table}, Error) ->
-    lists:foreach(
-        fun({Pid, Ref}) -> finish(Table, {Name, Pid, Ref}, {error, Error}) end, snakemux_table:calls(Table, all)
-    ).
+fail_calls(#state{table = Table}, Error) ->
+    lists:foreach(fun(Ref) -> finish(Ref, {error, Error}) end, snakemux_table:calls(Table, all)).
 
 tick(#state{ready = undefined} = State) ->
     State;
@@ -272,9 +316,34 @@ tick(#state{silent = Silent, table = Table, options = #{session_ttl := Ttl}} = S
     snakemux_table:expire_pins(Table, now_ms(), Ttl),
     push([{ping, {mux, ping}}], State#state{silent = Silent + 1}).
 
-%% This process must not be suspended by a full pipe: what can't be written now is written at a later tick.
+%% Commands that are in the mailbox together travel together.
+gather(Message, #state{gathered = []} = State) ->
+    self() ! write_gathered,
+    State#state{gathered = [Message]};
+gather(Message, #state{gathered = Gathered} = State) ->
+    Next = State#state{gathered = [Message | Gathered]},
+    case length(Gathered) < ?MOST_GATHERED of true -> Next; false -> write_gathered(Next) end.
+
+write_gathered(#state{gathered = Gathered} = State) -> push(lists:reverse(Gathered), State#state{gathered = []}).
+
+%% Handing over saves most of the writes, but is a detour for calls that come one by one.
+weigh(Events, #state{load = Load0, way = Way} = State) ->
+    Load = Load0 + (Events - Load0) / 32,
+    case Way of
+        direct when Load > 3.0 -> turn(gather, State#state{load = Load});
+        gather when Load < 2.0 -> turn(direct, State#state{load = Load});
+        _ -> State#state{load = Load}
+    end.
+
+turn(Way, #state{table = Table} = State) ->
+    snakemux_table:hand_over(Table, case Way of gather -> self(); direct -> direct end),
+    State#state{way = Way}.
+
+%% This process must not be suspended by a full pipe: what can't be written now is written later.
 push([], State) -> State;
-push(Messages, #state{unsent = Unsent} = State) -> flush(State#state{unsent = queue:in(Messages, Unsent)}).
+push(Messages, #state{unsent = Unsent} = State) ->
+    Next = State#state{unsent = queue:in(Messages, Unsent)},
+    case queue:is_empty(Unsent) of true -> flush(Next); false -> Next end.
 
 flush(#state{port = undefined} = State) -> State#state{unsent = queue:new()};
 flush(#state{port = Port, unsent = Unsent} = State) ->
@@ -282,7 +351,10 @@ flush(#state{port = Port, unsent = Unsent} = State) ->
         {{value, Messages}, Rest} ->
             try port_command(Port, snakemux_proto:encode(Messages), [nosuspend]) of
                 true -> flush(State#state{unsent = Rest});
-                false -> State
+                %% Callers may as well wait themselves.
+                false ->
+                    erlang:send_after(?RETRY, self(), write_unsent),
+                    case State#state.way of gather -> turn(direct, State#state{load = 1.0}); _ -> State end
             catch
                 error:badarg -> State
             end;
@@ -294,24 +366,27 @@ flush(#state{port = Port, unsent = Unsent} = State) ->
 
 take_frame(Frame, State) ->
     try snakemux_proto:decode(Frame) of
-        Events -> lists:foldl(fun handle_event/2, State, Events)
+        Events -> lists:foldl(fun handle_event/2, weigh(length(Events), State), Events)
     catch
         error:badarg -> port_down("it speaks something else than the protocol: is it snakemux?", State)
     end.
 
-handle_event({chunk, {_, Pid, _} = Ref, Chunk}, #state{table = Table} = State) ->
-    Left = snakemux_table:count_chunk(Table, Ref),
-    _ = Left =:= over orelse (Pid ! {snakemux, Ref, {chunk, unwrap(Chunk)}}),
-    _ = Left =:= passive andalso (Pid ! {snakemux, Ref, passive}),
+handle_event({chunk, {Caller, Call}, Chunk}, #state{table = Table} = State) ->
+    Ref = {Table, Caller, Call},
+    _ = case snakemux_table:count_chunk(Ref) of
+        {active, Pid} -> Pid ! {snakemux, Ref, {chunk, unwrap(Chunk)}};
+        {passive, Pid} -> Pid ! {snakemux, Ref, {chunk, unwrap(Chunk)}}, Pid ! {snakemux, Ref, passive};
+        over -> over
+    end,
     State;
-handle_event({ok, {_, _, _} = Ref, Result, Meta}, #state{table = Table} = State) ->
-    keep_pin(Table, finish(Table, Ref, {ok, unwrap(Result)}), Meta),
+handle_event({ok, {Caller, Call}, Result, Meta}, #state{table = Table} = State) when is_integer(Caller) ->
+    keep_pin(Table, finish({Table, Caller, Call}, {ok, unwrap(Result)}), Meta),
     State;
-handle_event({done, Ref, Meta}, #state{table = Table} = State) ->
-    keep_pin(Table, finish(Table, Ref, {done, Meta}), Meta),
+handle_event({done, {Caller, Call}, Meta}, #state{table = Table} = State) ->
+    keep_pin(Table, finish({Table, Caller, Call}, {done, Meta}), Meta),
     State;
-handle_event({error, {_, _, _} = Ref, Error}, #state{table = Table} = State) ->
-    keep_pin(Table, finish(Table, Ref, {error, explain(Error, Table)}), Error),
+handle_event({error, {Caller, Call}, Error}, #state{table = Table} = State) when is_integer(Caller) ->
+    keep_pin(Table, finish({Table, Caller, Call}, {error, explain(Error, Table)}), Error),
     State;
 handle_event({error, {connect, Id}, #{code := Code} = Error}, State) when Code =/= already_exists ->
     tell_worker(Id, refused, Error, State);
@@ -330,9 +405,9 @@ tell_worker(Id, What, Info, #state{table = Table} = State) ->
     State.
 
 %% Whoever takes a call out of the table delivers its end, so there is exactly one.
-finish(Table, {_, Pid, _} = Ref, Event) ->
-    case snakemux_table:take_call(Table, Ref) of
-        {ok, Session} ->
+finish(Ref, Event) ->
+    case snakemux_table:take_call(Ref) of
+        {ok, Pid, Session} ->
             Pid ! {snakemux, Ref, Event},
             {ok, Session};
         none ->
@@ -373,11 +448,13 @@ explain(Error, _) ->
     Error.
 
 %% Everything that the last one knew goes in one frame, and before any call.
-hello(true, _, #{limits := _}, #state{port = Port, table = Table} = State) ->
+hello(true, _, #{limits := #{max_frame := MaxFrame}}, #state{port = Port, table = Table} = State) ->
     Pins = [{pin, Session, Id, Incarnation} || {Session, Id, Incarnation} <- snakemux_table:pins(Table)],
     Wanted = snakemux_table:wanted(Table, all),
-    Next = push([{options, {mux, options}, #{batch => true}} | Wanted ++ Pins], State#state{ready = now_ms()}),
-    State#state.stopping orelse snakemux_table:publish(Table, Port),
+    Way = case MaxFrame > 2 * ?SMALL * ?MOST_GATHERED of true -> direct; false -> never end,
+    Options = {options, {mux, options}, #{batch => true, meta => false}},
+    Next = push([Options | Wanted ++ Pins], State#state{ready = now_ms(), way = Way}),
+    State#state.stopping orelse snakemux_table:publish(Table, Port, direct),
     Next;
 hello(_, Version, Info, #state{options = #{program := Program}} = State) ->
     Text = io_lib:format("~ts speaks version ~p of the protocol (~p), this application version ~b: build both from one source",

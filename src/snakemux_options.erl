@@ -15,7 +15,7 @@
     workers := [snakemux_spec:worker()]
 }.
 %% What an option may be, and how to say so.
--type rule() :: {fun((term()) -> boolean()), string()}.
+-type rule() :: {fun((term()) -> boolean()), string() | [atom()]}.
 
 %% @doc The options of start_link/1, checked and completed.
 -spec instance(map() | proplists:proplist()) -> instance().
@@ -123,7 +123,7 @@ from_zero_rule() -> {fun(V) -> V =:= 0 orelse is_positive(V) end, "milliseconds,
 timeout_rule() -> {fun(V) -> V =:= infinity orelse is_positive(V) end, "1..2147483647 milliseconds or infinity"}.
 
 one_of(Values) ->
-    {fun(V) -> lists:member(V, Values) end, lists:flatten(lists:join(" | ", [atom_to_list(V) || V <- Values]))}.
+    {fun(V) -> lists:member(V, Values) end, Values}.
 
 is_positive(V) -> is_integer(V) andalso V > 0 andalso V =< 2147483647.
 
@@ -152,7 +152,7 @@ check(What, Options, Rules) ->
     maps:foreach(
         fun(Key, Value) ->
             case Rules of
-                #{Key := {Is, Allowed}} -> allows(Is, Value) orelse fail(Key, Value, Allowed);
+                #{Key := {Is, Allowed}} -> allows(Is, Value) orelse fail(Key, Value, allowed(Allowed));
                 #{} ->
                     Known = lists:join(", ", [atom_to_list(K) || K <- lists:sort(maps:keys(Rules))]),
                     fail(Key, Value, io_lib:format("no option of ~s: there are ~s", [What, Known]))
@@ -160,6 +160,10 @@ check(What, Options, Rules) ->
         end,
         Options
     ).
+
+%% Made into text for whom it concerns only: every call is checked.
+allowed([Atom | _] = Atoms) when is_atom(Atom) -> lists:join(" | ", [atom_to_list(A) || A <- Atoms]);
+allowed(Text) -> Text.
 
 %% A rule may trip over what it does not expect: an improper list, say.
 allows(Is, Value) ->

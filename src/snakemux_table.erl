@@ -2,17 +2,21 @@
 %% running calls, the workers that are wanted, the pins. Callers read it without asking anybody.
 -module(snakemux_table).
 
--export([new/2, inherit/2, find/1, setting/2, port/1, live_port/1, publish/2, withdraw/2, stop/1, put_process/3, process/2]).
--export([add_call/4, take_call/2, calls/2, has_calls/1, count_chunk/2, add_credit/3]).
--export([watch/2, unwatch/2, watched/1]).
+-export([new/2, inherit/2, owner/1, find/1, known/1, setting/2, port/1, live_port/1, publish/3, hand_over/2, withdraw/2, stop/1]).
+-export([put_process/3, process/2]).
+-export([caller/1, remove_caller/2, callers/1]).
+-export([ref/2, tag/1, add_call/3, take_call/1, calls/2, has_calls/1, count_chunk/1, add_credit/2]).
 -export([claim_worker/2, put_worker/4, remove_worker/2, worker/2, workers/1, want/3, unwant/2, wanted/2]).
 -export([pin/4, has_pin/2, unpin/2, pins/1, expire_pins/3]).
 
--export_type([table/0, ref/0]).
+-export_type([table/0, ref/0, tag/0]).
 
 -opaque table() :: ets:tid().
-%% A call: the instance, the process that hears of it, and what makes it unique. It is the call's tag on the wire.
--type ref() :: {atom(), pid(), reference()}.
+%% A call: the instance, the number of the process that hears of it, and its own.
+-type ref() :: {table() | none, caller(), pos_integer()}.
+%% The same on the wire, where nothing is as cheap as small integers.
+-type tag() :: {caller(), pos_integer()}.
+-type caller() :: non_neg_integer().
 
 -define(INFINITE, -1).
 
@@ -40,40 +44,40 @@ find(Name) ->
             {error, snakemux_proto:error(unavailable, port_down, Text)}
     end.
 
-%% ---- The port: {port, Port | undefined, why new calls are turned away | none} ----
+%% @doc The table that the last instance of this name has or had; badarg when there was none.
+-spec known(atom()) -> table().
+known(Name) -> persistent_term:get({snakemux, Name}).
 
-%% @doc The port for a new call, or the error that the call gets instead.
--spec port(atom()) -> {ok, table(), port()} | {error, snakemux_proto:error()}.
-port(Name) ->
-    case look(Name) of
-        {Table, Port, none} -> {ok, Table, Port};
-        {_, _, Error} -> {error, Error};
-        none -> {error, _} = find(Name)
+%% ---- The port: {port, Port | undefined, why new calls are turned away | none, direct | whom to hand commands} ----
+
+%% @doc The port for a new call and the process that takes small commands, or the error that the call gets instead.
+-spec port(ref()) -> {ok, port(), direct | pid()} | {error, snakemux_proto:error()}.
+port({Table, _, _}) ->
+    case ets:lookup(Table, port) of
+        [{port, Port, none, Way}] -> {ok, Port, Way};
+        [{port, _, Error, _}] -> {error, Error}
     end.
 
 %% @doc The port for what belongs to a running call, which may finish while the instance stops.
--spec live_port(atom()) -> {ok, table(), port()} | none.
-live_port(Name) ->
-    case look(Name) of
-        {Table, Port, _} when is_port(Port) -> {ok, Table, Port};
+-spec live_port(ref()) -> {ok, port()} | none.
+live_port({Table, _, _}) ->
+    try ets:lookup(Table, port) of
+        [{port, Port, _, _}] when is_port(Port) -> {ok, Port};
         _ -> none
-    end.
-
-look(Name) ->
-    try
-        Table = persistent_term:get({snakemux, Name}),
-        [{port, Port, Refusal}] = ets:lookup(Table, port),
-        {Table, Port, Refusal}
     catch
         error:badarg -> none
     end.
 
--spec publish(table(), port()) -> true.
-publish(Table, Port) -> ets:insert(Table, {port, Port, none}).
+-spec publish(table(), port(), direct | pid()) -> true.
+publish(Table, Port, Way) -> ets:insert(Table, {port, Port, none, Way}).
+
+%% @doc Callers write small commands themselves, or hand them to that process.
+-spec hand_over(table(), direct | pid()) -> boolean().
+hand_over(Table, Way) -> ets:update_element(Table, port, {4, Way}).
 
 %% @doc No port for now: calls get this error.
 -spec withdraw(table(), snakemux_proto:error()) -> true.
-withdraw(Table, Error) -> ets:insert(Table, {port, undefined, Error}).
+withdraw(Table, Error) -> ets:insert(Table, {port, undefined, Error, direct}).
 
 %% @doc The instance stops: new calls are turned away, the port itself is still in use.
 -spec stop(table()) -> boolean().
@@ -92,64 +96,96 @@ process(Table, Role) ->
         [] -> none
     end.
 
-%% ---- Calls: {{call, Pid, Ref}, credit left, session} ----
+%% ---- Callers: {{caller, Pid}, their number} ----
 
--spec add_call(table(), ref(), pos_integer() | infinity, snakemux_proto:session() | undefined) -> true.
-add_call(Table, Ref, Credit, Session) ->
+%% @doc The number of this process, and whether it is a new one, to be watched from now on. It is kept in the process
+%% dictionary as well: a call looks at this table as seldom as it can.
+-spec caller(table()) -> {known | new, caller()}.
+caller(Table) ->
+    case get(?MODULE) of
+        {Table, Number} -> {known, Number};
+        _ -> look_up_caller(Table, {caller, self()})
+    end.
+
+look_up_caller(Table, Key) ->
+    Found = case ets:lookup(Table, Key) of
+        [{_, Number}] ->
+            {known, Number};
+        [] ->
+            Number = erlang:unique_integer([positive]),
+            true = ets:insert(Table, {Key, Number}),
+            {new, Number}
+    end,
+    put(?MODULE, {Table, Number}),
+    Found.
+
+%% @doc Forgets a process; its number, if it had one.
+-spec remove_caller(table(), pid()) -> [caller()].
+remove_caller(Table, Pid) -> [Number || {_, Number} <- ets:take(Table, {caller, Pid})].
+
+-spec callers(table()) -> [pid()].
+callers(Table) -> ets:select(Table, [{{{caller, '$1'}, '_'}, [], ['$1']}]).
+
+%% ---- Calls: {{the number of its caller, its own}, who hears of it, credit left, session} ----
+
+%% @doc A call to be of that caller.
+-spec ref(table() | none, caller()) -> ref().
+ref(Table, Caller) -> {Table, Caller, erlang:unique_integer([positive])}.
+
+-spec tag(ref()) -> tag().
+tag({_, Caller, Call}) -> {Caller, Call}.
+
+%% @doc Adds a call of this process.
+-spec add_call(ref(), pos_integer() | infinity, snakemux_proto:session() | undefined) -> true.
+add_call({Table, Caller, Call}, Credit, Session) ->
     Left = case Credit of infinity -> ?INFINITE; _ -> Credit end,
-    ets:insert(Table, {key(Ref), Left, Session}).
+    ets:insert(Table, {{Caller, Call}, self(), Left, Session}).
 
-%% @doc Removes the call; whoever gets `{ok, Session}' delivers its terminal event, so there is exactly one.
--spec take_call(table(), ref()) -> {ok, snakemux_proto:session() | undefined} | none.
-take_call(Table, Ref) ->
-    case ets:take(Table, key(Ref)) of
-        [{_, _, Session}] -> {ok, Session};
+%% @doc Removes the call; whoever gets `{ok, Pid, Session}' delivers its terminal event, so there is exactly one.
+-spec take_call(ref()) -> {ok, pid(), snakemux_proto:session() | undefined} | none.
+take_call({Table, Caller, Call}) ->
+    case ets:take(Table, {Caller, Call}) of
+        [{_, Pid, _, Session}] -> {ok, Pid, Session};
         [] -> none
     end.
 
-%% @doc The running calls of a process, or of `all' processes.
--spec calls(table(), pid() | all) -> [{pid(), reference()}].
-calls(Table, all) -> ets:select(Table, [{{{call, '$1', '$2'}, '_', '_'}, [], [{{'$1', '$2'}}]}]);
-calls(Table, Pid) -> ets:select(Table, [{{{call, Pid, '$1'}, '_', '_'}, [], [{{{const, Pid}, '$1'}}]}]).
+%% @doc The running calls of a caller, or of `all'.
+-spec calls(table(), caller() | all) -> [ref()].
+calls(Table, all) -> [{Table, Caller, Call} || {Caller, Call} <- select_calls(Table, '$1')];
+calls(Table, Number) -> [{Table, Caller, Call} || {Caller, Call} <- select_calls(Table, Number)].
+
+select_calls(Table, Caller) -> ets:select(Table, [{{{Caller, '$2'}, '_', '_', '_'}, [{is_integer, '$2'}], [{element, 1, '$_'}]}]).
 
 %% @doc A chunk came: `passive' when it takes the last credit, `over' when nobody waits for it any more.
--spec count_chunk(table(), ref()) -> active | passive | over.
-count_chunk(Table, Ref) ->
-    try ets:update_counter(Table, key(Ref), {2, -1}) of
-        0 -> passive;
-        _ -> active
+-spec count_chunk(ref()) -> {active | passive, pid()} | over.
+count_chunk({Table, Caller, Call}) ->
+    Key = {Caller, Call},
+    try
+        Pid = ets:lookup_element(Table, Key, 2),
+        case ets:update_counter(Table, Key, {3, -1}) of
+            0 -> {passive, Pid};
+            _ -> {active, Pid}
+        end
     catch
         error:badarg -> over
     end.
 
 %% @doc False when the call is over, or the whole instance.
--spec add_credit(table(), ref(), pos_integer() | infinity) -> boolean().
-add_credit(Table, Ref, N) ->
-    Key = key(Ref),
+-spec add_credit(ref(), pos_integer() | infinity) -> boolean().
+add_credit({Table, Caller, Call}, N) ->
+    Key = {Caller, Call},
     try
-        case ets:lookup_element(Table, Key, 2) of
+        case ets:lookup_element(Table, Key, 3) of
             Left when Left < 0 -> true;
-            _ when N =:= infinity -> ets:update_element(Table, Key, {2, ?INFINITE});
-            _ -> is_integer(ets:update_counter(Table, Key, {2, N}))
+            _ when N =:= infinity -> ets:update_element(Table, Key, {3, ?INFINITE});
+            _ -> is_integer(ets:update_counter(Table, Key, {3, N}))
         end
     catch
         error:badarg -> false
     end.
 
-key({_, Pid, Ref}) -> {call, Pid, Ref}.
-
-%% @doc True when the process is watched from now on, false when it was already.
--spec watch(table(), pid()) -> boolean().
-watch(Table, Pid) -> not ets:member(Table, {watched, Pid}) andalso ets:insert_new(Table, {{watched, Pid}}).
-
--spec unwatch(table(), pid()) -> true.
-unwatch(Table, Pid) -> ets:delete(Table, {watched, Pid}).
-
--spec watched(table()) -> [pid()].
-watched(Table) -> ets:select(Table, [{{{watched, '$1'}}, [], ['$1']}]).
-
 -spec has_calls(table()) -> boolean().
-has_calls(Table) -> ets:select(Table, [{{{call, '_', '_'}, '_', '_'}, [], [true]}], 1) =/= '$end_of_table'.
+has_calls(Table) -> ets:select(Table, [{{{'$1', '_'}, '_', '_', '_'}, [{is_integer, '$1'}], [true]}], 1) =/= '$end_of_table'.
 
 %% ---- Workers: {{worker, Id}, Pid, Info}; the connections they want: {{want, Id}, {connect, …}} ----
 
@@ -210,6 +246,11 @@ pins(Table) -> ets:select(Table, [{{{pin, '$1'}, '$2', '$3', '_'}, [], [{{'$1', 
 -spec expire_pins(table(), integer(), pos_integer()) -> non_neg_integer().
 expire_pins(Table, Now, Ttl) ->
     ets:select_delete(Table, [{{{pin, '_'}, '_', '_', '$1'}, [{'<', '$1', Now - Ttl}], [true]}]).
+
+%% @doc Who has the table: as long as there is such a process, every call hears of its end.
+-spec owner(ref()) -> pid() | undefined.
+owner({Table, _, _}) ->
+    try ets:info(Table, owner) catch error:badarg -> undefined end.
 
 %% @doc The table goes to that process when its owner is killed.
 -spec inherit(table(), pid()) -> true.

@@ -276,7 +276,7 @@ want(#data{table = Table, worker = #{id := Id, connect := Connect, ready_timeout
 
 disconnect(#data{name = Name, table = Table, worker = #{id := Id}} = Data) ->
     snakemux_table:unwant(Table, Id),
-    snakemux_mux:disconnect(Table, {Name, self(), make_ref()}, Id, now),
+    snakemux_mux:disconnect(Table, snakemux_mux:ref(Name), Id, now),
     Data.
 
 drain(How, Then, #data{table = Table, worker = #{id := Id}} = Data) ->
@@ -284,8 +284,8 @@ drain(How, Then, #data{table = Table, worker = #{id := Id}} = Data) ->
     drain(fun snakemux_mux:disconnect/4, How, Then, Data).
 
 drain(Ask, How, Then, #data{name = Name, table = Table, worker = #{id := Id}, drains = Drains} = Data) ->
-    Ref = {Name, self(), make_ref()},
-    snakemux_table:add_call(Table, Ref, infinity, undefined),
+    Ref = snakemux_mux:ref(Name),
+    snakemux_table:add_call(Ref, infinity, undefined),
     Ask(Table, Ref, Id, How),
     Data#data{drains = Drains#{Ref => Then}}.
 

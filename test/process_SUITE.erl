@@ -15,7 +15,7 @@ all() ->
     [
         beam_killed, beam_terminated, guardian_killed, inner_guardian_killed,
         port_killed, port_killed_again_and_again, port_stopped, port_stopped_while_idle, pins_after_errors,
-        mux_killed, supervisor_killed, worker_process_killed,
+        mux_killed, supervisor_killed, all_killed_and_started_again, worker_process_killed, commands_handed_over,
         worker_killed, worker_killed_in_stream, worker_stopped, worker_stopped_while_written_to, foreign_worker_stopped, kill_unresponsive,
         program_missing, program_not_executable, program_lacks_library, program_fails, program_of_other_version, program_says_nothing,
         program_says_nonsense, program_gets_stuck,
@@ -204,6 +204,55 @@ supervisor_killed(_) ->
     end),
     eventually(fun() -> not is_alive(Worker) end, 6000),
     {error, #{code := unavailable, sent := false}} = snakemux:execute(Mux, <<"whoami">>),
+    silence().
+
+%% Nobody is left to tell the callers, and another instance has the name already.
+all_killed_and_started_again(_) ->
+    Mux = start([python()]),
+    Calls = [snakemux:execute_async(Mux, <<"block">>, #{name => N}) || N <- [1, 2]],
+    [Waiting, Late] = Calls,
+    Test = self(),
+    Instance = whereis(Mux),
+    Monitor = erlang:monitor(process, Instance),
+    [Pid] = [P || {mux, P, _, _} <- supervisor:which_children(Mux)],
+    _ = spawn_link(fun() -> receive after 50 -> [exit(P, kill) || P <- [Pid, Instance]], Test ! killed end end),
+    within(500, fun() -> {error, #{code := unavailable, reason := port_down}} = snakemux:next(Waiting) end),
+    receive killed -> ok end,
+    receive {'DOWN', Monitor, process, Instance, _} -> ok end,
+    {ok, Again} = snakemux:start_link(#{name => Mux}),
+    unlink(Again),
+    within(500, fun() -> {error, #{code := unavailable, reason := port_down}} = snakemux:next(Late) end),
+    ok = snakemux:cancel(Late),
+    ok = snakemux:abandon(Late),
+    {ok, _} = snakemux:stats(Mux),
+    silence().
+
+%% Under load the mux writes the commands of callers that wait, many in one frame: each gets its own answer, one that
+%% dies is cancelled, and all of them hear of the end of the port program.
+commands_handed_over(_) ->
+    Mux = start([python()]),
+    {ok, Table} = snakemux_table:find(Mux),
+    {ok, Pid} = snakemux_table:process(Table, mux),
+    HandOver = fun() -> snakemux_table:hand_over(Table, Pid) end,
+    HandOver(),
+    Test = self(),
+    Callers = fun(Call) -> [spawn_monitor(fun() -> Test ! {answer, N, Call(N)} end) || N <- lists:seq(1, 200)] end,
+    Ended = fun(Pids) -> [receive {'DOWN', M, process, P, _} -> ok end || {P, M} <- Pids] end,
+    Ended(Callers(fun(N) -> [exec(Mux, <<"give_back">>, #{n => N}) || _ <- lists:seq(1, 5)] end)),
+    [receive {answer, N, All} -> ?assertEqual(lists:duplicate(5, #{<<"n">> => N}), All) end || N <- lists:seq(1, 200)],
+    %% What is large, or must keep its order, is written by its caller.
+    #{<<"text">> := <<"xxx", _/binary>>} = exec(Mux, <<"give_back">>, #{text => binary:copy(<<"x">>, 100000)}),
+    Dying = Callers(fun(N) -> exec(Mux, <<"block">>, #{name => N}) end),
+    eventually(fun() -> {ok, Calls} = snakemux:calls(Mux), length(Calls) =:= 200 end),
+    [exit(P, kill) || {P, _} <- Dying],
+    Ended(Dying),
+    eventually(fun() -> snakemux:calls(Mux) =:= {ok, []} andalso not snakemux_table:has_calls(Table) end),
+    HandOver(),
+    Waiting = Callers(fun(N) -> snakemux:execute(Mux, <<"block">>, #{name => N}) end),
+    signal("KILL", port_pid(Mux)),
+    Ended(Waiting),
+    [receive {answer, N, Answer} -> {error, #{code := unavailable, reason := port_down}} = Answer end || N <- lists:seq(1, 200)],
+    ?assertNot(snakemux_table:has_calls(Table)),
     silence().
 
 worker_process_killed(_) ->
@@ -539,9 +588,7 @@ caller_dies_before_it_writes(_) ->
     {ok, Table} = snakemux_table:find(Mux),
     Test = self(),
     {Pid, Monitor} = spawn_monitor(fun() ->
-        snakemux_table:add_call(Table, {Mux, self(), make_ref()}, infinity, undefined),
-        snakemux_table:watch(Table, self()),
-        snakemux_mux:watch(Table, self()),
+        snakemux_table:add_call(snakemux_mux:ref(Mux), infinity, undefined),
         Test ! ready
     end),
     receive {'DOWN', Monitor, process, Pid, _} -> ok end,

@@ -6,67 +6,81 @@
 
 table() -> snakemux_table:new(?NAME, #{program => "/x", max_message => 7}).
 
-ref() -> {?NAME, self(), make_ref()}.
+ref(Table) ->
+    {_, Caller} = snakemux_table:caller(Table),
+    snakemux_table:ref(Table, Caller).
 
 port_test() ->
-    {error, #{code := unavailable, message := <<"no instance", _/binary>>}} = snakemux_table:port(no_such_instance),
-    none = snakemux_table:live_port(no_such_instance),
+    {error, #{code := unavailable, message := <<"no instance", _/binary>>}} = snakemux_table:find(no_such_instance),
+    none = snakemux_table:live_port(snakemux_table:ref(none, 0)),
     Table = table(),
+    Ref = ref(Table),
     "/x" = snakemux_table:setting(Table, program),
     {ok, Table} = snakemux_table:find(?NAME),
-    {error, #{reason := port_down}} = snakemux_table:port(?NAME),
+    {error, #{reason := port_down}} = snakemux_table:port(Ref),
     Port = hd(erlang:ports()),
-    snakemux_table:publish(Table, Port),
-    {ok, Table, Port} = snakemux_table:port(?NAME),
+    snakemux_table:publish(Table, Port, direct),
+    {ok, Port, direct} = snakemux_table:port(Ref),
+    snakemux_table:hand_over(Table, self()),
+    {ok, Port, Pid} = snakemux_table:port(Ref),
+    ?assertEqual(self(), Pid),
+    {ok, Port} = snakemux_table:live_port(Ref),
     %% While it stops, what runs may go on.
     snakemux_table:stop(Table),
-    {error, #{reason := stopping}} = snakemux_table:port(?NAME),
-    {ok, Table, Port} = snakemux_table:live_port(?NAME),
+    {error, #{reason := stopping}} = snakemux_table:port(Ref),
+    {ok, Port} = snakemux_table:live_port(Ref),
     snakemux_table:withdraw(Table, snakemux_proto:error(unavailable, port_down, "gone")),
-    {error, #{message := <<"gone">>}} = snakemux_table:port(?NAME),
-    none = snakemux_table:live_port(?NAME),
+    {error, #{message := <<"gone">>}} = snakemux_table:port(Ref),
+    none = snakemux_table:live_port(Ref),
+    ?assertEqual(self(), snakemux_table:owner(Ref)),
     ets:delete(Table),
-    {error, #{reason := port_down}} = snakemux_table:port(?NAME).
+    none = snakemux_table:live_port(Ref),
+    undefined = snakemux_table:owner(Ref),
+    {error, #{reason := port_down}} = snakemux_table:find(?NAME).
 
 %% However many take a call, one gets it.
 exactly_once_test() ->
     Table = table(),
-    Ref = ref(),
-    snakemux_table:add_call(Table, Ref, infinity, <<"s">>),
+    Ref = ref(Table),
+    snakemux_table:add_call(Ref, infinity, <<"s">>),
     Test = self(),
-    Pids = [spawn_link(fun() -> Test ! {self(), snakemux_table:take_call(Table, Ref)} end) || _ <- lists:seq(1, 50)],
+    Pids = [spawn_link(fun() -> Test ! {self(), snakemux_table:take_call(Ref)} end) || _ <- lists:seq(1, 50)],
     Got = [receive {Pid, Result} -> Result end || Pid <- Pids],
-    ?assertEqual([{ok, <<"s">>}], [R || R <- Got, R =/= none]),
+    ?assertEqual([{ok, Test, <<"s">>}], [R || R <- Got, R =/= none]),
     ?assertNot(snakemux_table:has_calls(Table)).
 
 calls_test() ->
     Table = table(),
-    {_, Self, Unique} = Ref = ref(),
-    Other = spawn(fun() -> ok end),
-    snakemux_table:add_call(Table, Ref, 1, undefined),
-    snakemux_table:add_call(Table, {?NAME, Other, make_ref()}, 1, undefined),
-    ?assertEqual([{Self, Unique}], snakemux_table:calls(Table, Self)),
-    ?assertEqual(2, length(snakemux_table:calls(Table, all))).
+    {Table, Self, _} = Ref = ref(Table),
+    snakemux_table:pin(Table, <<"s">>, <<"w">>, <<"i">>),
+    ?assertNot(snakemux_table:has_calls(Table)),
+    snakemux_table:add_call(Ref, 1, undefined),
+    Other = snakemux_table:ref(Table, Self + 1),
+    snakemux_table:add_call(Other, 1, undefined),
+    ?assert(snakemux_table:has_calls(Table)),
+    ?assertEqual([Ref], snakemux_table:calls(Table, Self)),
+    ?assertEqual([Ref, Other], snakemux_table:calls(Table, all)).
 
 credit_test() ->
     Table = table(),
-    Ref = ref(),
-    snakemux_table:add_call(Table, Ref, 2, undefined),
-    active = snakemux_table:count_chunk(Table, Ref),
-    passive = snakemux_table:count_chunk(Table, Ref),
-    true = snakemux_table:add_credit(Table, Ref, 1),
-    passive = snakemux_table:count_chunk(Table, Ref),
-    true = snakemux_table:add_credit(Table, Ref, infinity),
-    true = snakemux_table:add_credit(Table, Ref, 1),
-    [active = snakemux_table:count_chunk(Table, Ref) || _ <- lists:seq(1, 10)],
-    {ok, undefined} = snakemux_table:take_call(Table, Ref),
-    over = snakemux_table:count_chunk(Table, Ref),
-    false = snakemux_table:add_credit(Table, Ref, 1),
-    false = snakemux_table:add_credit(Table, Ref, infinity),
+    Ref = ref(Table),
+    snakemux_table:add_call(Ref, 2, undefined),
+    {active, Self} = snakemux_table:count_chunk(Ref),
+    ?assertEqual(self(), Self),
+    {passive, Self} = snakemux_table:count_chunk(Ref),
+    true = snakemux_table:add_credit(Ref, 1),
+    {passive, Self} = snakemux_table:count_chunk(Ref),
+    true = snakemux_table:add_credit(Ref, infinity),
+    true = snakemux_table:add_credit(Ref, 1),
+    [{active, Self} = snakemux_table:count_chunk(Ref) || _ <- lists:seq(1, 10)],
+    {ok, Self, undefined} = snakemux_table:take_call(Ref),
+    over = snakemux_table:count_chunk(Ref),
+    false = snakemux_table:add_credit(Ref, 1),
+    false = snakemux_table:add_credit(Ref, infinity),
     %% Nor is the end of the instance an error.
-    snakemux_table:add_call(Table, Ref, 1, undefined),
+    snakemux_table:add_call(Ref, 1, undefined),
     ets:delete(Table),
-    false = snakemux_table:add_credit(Table, Ref, 1).
+    false = snakemux_table:add_credit(Ref, 1).
 
 workers_test() ->
     Table = table(),
@@ -94,10 +108,14 @@ pins_test() ->
     ?assertEqual(1, snakemux_table:expire_pins(Table, Now + 2000, 1000)),
     ?assertNot(snakemux_table:has_pin(Table, <<"s">>)).
 
-watch_test() ->
+%% A process keeps its number while the table lives, also when it speaks to another instance in between.
+caller_test() ->
     Table = table(),
-    ?assert(snakemux_table:watch(Table, self())),
-    ?assertNot(snakemux_table:watch(Table, self())),
-    ?assertEqual([self()], snakemux_table:watched(Table)),
-    snakemux_table:unwatch(Table, self()),
-    ?assert(snakemux_table:watch(Table, self())).
+    {new, Number} = snakemux_table:caller(Table),
+    {known, Number} = snakemux_table:caller(Table),
+    {new, Elsewhere} = snakemux_table:caller(snakemux_table:new(another_instance, #{program => "/x", max_message => undefined})),
+    ?assertNotEqual(Number, Elsewhere),
+    {known, Number} = snakemux_table:caller(Table),
+    ?assertEqual([self()], snakemux_table:callers(Table)),
+    ?assertEqual([Number], snakemux_table:remove_caller(Table, self())),
+    ?assertEqual([], snakemux_table:remove_caller(Table, self())).

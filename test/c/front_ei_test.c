@@ -167,16 +167,37 @@ static void with_batch_the_events_of_a_turn_are_one_frame(void **state)
 {
     /* {options, 1, #{batch => true}} */
     expect(*state, "83680377076f7074696f6e736101740000000177056261746368770474727565", "",
-           "{ok,1,#{batch=>true},#{}}\n");
+           "{ok,1,#{batch=>true,meta=>true},#{}}\n");
     emit_done(*state, 1);
     emit_done(*state, 1);
     emit_done(*state, 1);
     assert_string_equal(test_front_events(*state),
                         "[{ok,1,<<\"x\">>,#{}},{ok,1,<<\"x\">>,#{}},{ok,1,<<\"x\">>,#{}}]\n");
     assert_string_equal(test_front_events(*state), "");
-    expect(*state, "83680377076f7074696f6e7361017400000000", "", "[{ok,1,#{batch=>false},#{}}]\n");
+    expect(*state, "83680377076f7074696f6e7361017400000000", "", "[{ok,1,#{batch=>false,meta=>true},#{}}]\n");
     emit_done(*state, 1);
     assert_string_equal(test_front_events(*state), "{ok,1,<<\"x\">>,#{}}\n");
+}
+
+static void without_meta_only_sessions_have_it(void **state)
+{
+    struct test_front *test = *state;
+    struct smx_error why = {0};
+    static const uint8_t tag[] = {0x61, 0x01};
+    struct smx_event event = {.kind = SMX_EVENT_RESULT,
+                              .tag = {tag, sizeof(tag)},
+                              .meta = {.worker = smx_span_of("w"), .duration_us = 7, .chunks = -1}};
+    const char *all = "{ok,1,#{},#{worker=><<\"w\">>,duration_us=>7,metadata=>#{}}}\n";
+    assert_true(smx_front_ei_emit(&test->front, &event, &why));
+    assert_string_equal(test_front_events(test), all);
+    /* {options, 1, #{meta => false}} */
+    expect(test, "83680377076f7074696f6e736101740000000177046d657461770566616c7365", "",
+           "{ok,1,#{batch=>false,meta=>false},#{}}\n");
+    assert_true(smx_front_ei_emit(&test->front, &event, &why));
+    assert_string_equal(test_front_events(test), "{ok,1,#{},#{}}\n");
+    event.meta.of_session = true;
+    assert_true(smx_front_ei_emit(&test->front, &event, &why));
+    assert_string_equal(test_front_events(test), all);
 }
 
 static void a_batch_is_closed_at_a_mebibyte(void **state)
@@ -200,6 +221,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_wrong_message_under_a_live_tag_does_not_end_the_call, setup, teardown),
         cmocka_unit_test_setup_teardown(without_batch_every_event_is_a_frame, setup, teardown),
         cmocka_unit_test_setup_teardown(with_batch_the_events_of_a_turn_are_one_frame, setup, teardown),
+        cmocka_unit_test_setup_teardown(without_meta_only_sessions_have_it, setup, teardown),
         cmocka_unit_test_setup_teardown(a_batch_is_closed_at_a_mebibyte, setup, teardown),
     };
     return cmocka_run_group_tests_name("front_ei", tests, NULL, NULL);
