@@ -448,10 +448,10 @@ explain(Error, _) ->
     Error.
 
 %% Everything that the last one knew goes in one frame, and before any call.
-hello(true, _, #{limits := #{max_frame := MaxFrame}}, #state{port = Port, table = Table} = State) ->
+hello(true, _, #{limits := Limits}, #state{port = Port, table = Table} = State) ->
     Pins = [{pin, Session, Id, Incarnation} || {Session, Id, Incarnation} <- snakemux_table:pins(Table)],
     Wanted = snakemux_table:wanted(Table, all),
-    Way = case MaxFrame > 2 * ?SMALL * ?MOST_GATHERED of true -> direct; false -> never end,
+    Way = case maps:get(max_frame, Limits, 0) > 2 * ?SMALL * ?MOST_GATHERED of true -> direct; false -> never end,
     Options = {options, {mux, options}, #{batch => true, meta => false}},
     Next = push([Options | Wanted ++ Pins], State#state{ready = now_ms(), way = Way}),
     State#state.stopping orelse snakemux_table:publish(Table, Port, direct),
