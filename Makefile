@@ -48,8 +48,11 @@ check: setup program ## linters, dialyzer, layers, headers, budgets
 check-headers: ## compile c_src against the gRPC headers inside today's grpcio sdist
 	scripts/check-headers
 
-asan: setup ## the suite on a port program with AddressSanitizer, UBSan and LeakSanitizer
+asan: setup ## the suite on a port program with AddressSanitizer, UBSan and LeakSanitizer; valgrind
 	scripts/asan
+
+tsan: setup ## the suites of the wire and of the input on a port program with ThreadSanitizer
+	scripts/tsan
 
 fuzz: setup ## fuzz all parsers of foreign bytes; SECONDS=n for each (60)
 	@$(MAKE) -s -C test/fuzz fuzz
@@ -74,4 +77,4 @@ clean: ## remove what was built
 quickstart: setup ## the code of the README
 	@mix do compile, run --no-start examples/quickstart/quickstart.exs
 
-.PHONY: all help setup program quickstart demo test test-c test-erlang go-worker test-elixir test-python test-legacy check check-headers asan fuzz soak bench bench-all bench-legacy clean
+.PHONY: all help setup program quickstart demo test test-c test-erlang go-worker test-elixir test-python test-legacy check check-headers asan tsan fuzz soak bench bench-all bench-legacy clean

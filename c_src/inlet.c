@@ -10,6 +10,7 @@
 #define _DEFAULT_SOURCE /* NOLINT(bugprone-reserved-identifier): that is its name */
 #include "inlet.h"
 
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -23,7 +24,9 @@ enum {
     FRAME_CONTINUATION = 9,
 };
 
-static struct smx_inlet inlets[MAX_FDS]; /* by fd, which gRPC reads in one thread at a time */
+/* By fd, which gRPC reads in one thread at a time; what the last one wrote goes to the next through `ours`. */
+static struct smx_inlet inlets[MAX_FDS];
+static atomic_bool ours[MAX_FDS]; /* opened from here */
 
 static bool begin_frame(struct smx_inlet *inlet)
 {
@@ -73,21 +76,25 @@ static bool take_parts(struct smx_inlet *inlet, const struct msghdr *message, si
 /* In place of the C library's: what gRPC opens. */
 int connect(int fd, const struct sockaddr *to, socklen_t len)
 {
-    if (fd >= 0 && fd < MAX_FDS)
-        inlets[fd] = (struct smx_inlet){.ours = true};
+    if (fd >= 0 && fd < MAX_FDS) {
+        atomic_load_explicit(&ours[fd], memory_order_acquire);
+        inlets[fd] = (struct smx_inlet){0};
+        atomic_store_explicit(&ours[fd], true, memory_order_release);
+    }
     return (int)syscall(SYS_connect, fd, to, len);
 }
 
 /* In place of the C library's: what gRPC reads. It asks for timestamps with flags, perhaps in another thread. */
 ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
-    bool looked_at = flags == 0 && fd >= 0 && fd < MAX_FDS && inlets[fd].ours;
-    struct smx_inlet *inlet = looked_at ? &inlets[fd] : NULL;
-    ssize_t len = inlet && inlet->over ? 0 : syscall(SYS_recvmsg, fd, message, flags);
-    if (!inlet || len <= 0)
-        return len;
-    if (take_parts(inlet, message, (size_t)len))
-        return len;
-    smx_log("a worker sent headers without end: its connection is closed");
-    return 0;
+    if (flags != 0 || fd < 0 || fd >= MAX_FDS || !atomic_load_explicit(&ours[fd], memory_order_acquire))
+        return syscall(SYS_recvmsg, fd, message, flags);
+    struct smx_inlet *inlet = &inlets[fd];
+    ssize_t len = inlet->over ? 0 : syscall(SYS_recvmsg, fd, message, flags);
+    if (len > 0 && !take_parts(inlet, message, (size_t)len)) {
+        smx_log("a worker sent headers without end: its connection is closed");
+        len = 0;
+    }
+    atomic_store_explicit(&ours[fd], true, memory_order_release);
+    return len;
 }

@@ -14,7 +14,6 @@ enum {
 struct smx_inlet {
     uint8_t head[SMX_INLET_HEAD];
     uint8_t head_len;
-    bool ours;      /* opened from here */
     bool opaque;    /* TLS */
     bool over;      /* it sent what it must not */
     uint32_t left;  /* bytes of the frame that are still to come */

@@ -132,7 +132,7 @@ states(#{port := Port}, Id) ->
 %% The first event, come or coming, that the fun takes; the others stay, in their order.
 -spec await(port_program(), fun((tuple()) -> boolean()), timeout()) -> tuple().
 await(#{port := Port} = P, Wanted, Timeout) ->
-    Deadline = now_ms() + Timeout,
+    Deadline = now_ms() + Timeout * case sanitized() of true -> 5; false -> 1 end,
     {Before, After} = lists:splitwith(fun(Event) -> not Wanted(Event) end, get({stash, Port})),
     case After of
         [Event | Rest] ->
@@ -368,7 +368,7 @@ cpu_ms(Pid) ->
 %% A program with sanitizers keeps freed memory, and takes its time: figures say nothing then.
 -spec sanitized() -> boolean().
 sanitized() ->
-    os:getenv("ASAN_OPTIONS") =/= false.
+    os:getenv("ASAN_OPTIONS") =/= false orelse os:getenv("TSAN_OPTIONS") =/= false.
 
 %% Polls until the fun says true.
 -spec until(fun(() -> boolean()), timeout()) -> ok.

@@ -221,7 +221,7 @@ never_ending_metadata_are_bounded(Config) ->
     Before = port_by_hand:peak(Pid),
     [
         begin
-            loses_connection(Config, Command, {unavailable, transport, worker_down}),
+            loses_connection(Config, Command, {unavailable, transport, worker_down}, 5000),
             port_by_hand:sanitized() orelse ?assert(port_by_hand:peak(Pid) - Before < 16_000_000)
         end
      || Command <- [<<"endless_metadata">>, <<"endless_header">>, <<"endless_empty_frames">>]
@@ -467,10 +467,13 @@ run(P, Kind, Command, Args, Opts, Limit) ->
 
 %% The call takes its connection with it: the streams there end at once, those of another worker go on, and the
 %% worker is back within a second.
-loses_connection(Config, Command, {Code, Origin, Reason}) ->
+loses_connection(Config, Command, Wanted) ->
+    loses_connection(Config, Command, Wanted, 1000).
+
+loses_connection(Config, Command, {Code, Origin, Reason}, Limit) ->
     P = program(Config),
     [{<<"bad">>, Here}, {<<"other">>, There}] = bystanders(P),
-    Error = run(P, execute, Command, #{}, #{}, 1000),
+    Error = run(P, execute, Command, #{}, #{}, Limit),
     {_, {error, Here, #{origin := transport, delivered := 1}}} = port_by_hand:collect(P, Here, 1000),
     go_on(P, [{<<"other">>, There}]),
     is_back(Config),
