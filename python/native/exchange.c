@@ -41,7 +41,7 @@ void smx_exchange_init(struct smx_exchange *exchange, const struct smx_exchange_
     *exchange = (struct smx_exchange){.options = *options, .loop_fd = loop_fd, .io_fd = io_fd};
     exchange->answers_end = &exchange->answers;
     exchange->loop_us = smx_now_us();
-    if (pthread_mutex_init(&exchange->lock, NULL) != 0 || pthread_cond_init(&exchange->work, NULL) != 0)
+    if (pthread_mutex_init(&exchange->lock, NULL) != 0)
         smx_abort("no mutex");
 }
 
@@ -58,7 +58,6 @@ void smx_exchange_fini(struct smx_exchange *exchange)
             take_out(queues[i], call);
             smx_call_release(call);
         }
-    pthread_cond_destroy(&exchange->work);
     pthread_mutex_destroy(&exchange->lock);
 }
 
@@ -102,12 +101,20 @@ static void begin(struct smx_exchange *exchange, struct smx_call *call)
     append(&exchange->running, call);
 }
 
+static void wake_idle(struct smx_exchange *exchange)
+{
+    struct smx_idle_thread *thread = exchange->idle_threads;
+    exchange->idle_threads = thread->next;
+    thread->is_awake = true;
+    pthread_cond_signal(&thread->wake);
+}
+
 /* One more thread waits for the GIL while there is work: a handler that lets go of it holds nobody up. */
 static void wake_standby(struct smx_exchange *exchange)
 {
-    if (exchange->for_threads.first && !exchange->has_standby && exchange->idle_threads > 0) {
-        exchange->has_standby = exchange->wake_standby = true;
-        pthread_cond_signal(&exchange->work);
+    if (exchange->for_threads.first && !exchange->has_standby && exchange->idle_threads) {
+        exchange->has_standby = true;
+        wake_idle(exchange);
     }
 }
 
@@ -273,15 +280,23 @@ struct smx_call *smx_exchange_next(struct smx_exchange *exchange)
     return call;
 }
 
+static void wake_all(struct smx_exchange *exchange)
+{
+    while (exchange->idle_threads)
+        wake_idle(exchange);
+}
+
 bool smx_exchange_wait(struct smx_exchange *exchange)
 {
+    struct smx_idle_thread self = {.wake = PTHREAD_COND_INITIALIZER};
     lock(exchange);
-    exchange->idle_threads++;
+    self.next = exchange->idle_threads;
+    exchange->idle_threads = &self;
     wake_standby(exchange);
-    while (!exchange->wake_standby && !exchange->is_closed)
-        pthread_cond_wait(&exchange->work, &exchange->lock);
-    exchange->idle_threads--;
-    exchange->wake_standby = false;
+    if (exchange->is_closed)
+        wake_all(exchange);
+    while (!self.is_awake)
+        pthread_cond_wait(&self.wake, &exchange->lock);
     bool goes_on = !exchange->is_closed;
     unlock(exchange);
     return goes_on;
@@ -415,7 +430,7 @@ void smx_exchange_close(struct smx_exchange *exchange)
 {
     lock(exchange);
     exchange->is_closed = true;
-    pthread_cond_broadcast(&exchange->work);
+    wake_all(exchange);
     unlock(exchange);
 }
 

@@ -37,6 +37,13 @@ struct smx_exchange_options {
     int64_t stall_after_us;
 };
 
+/* On the stack of the thread that waits. */
+struct smx_idle_thread {
+    struct smx_idle_thread *next;
+    pthread_cond_t wake;
+    bool is_awake;
+};
+
 struct smx_counts {
     int64_t requests;
     int64_t errors;
@@ -56,10 +63,8 @@ struct smx_exchange {
     bool is_draining;
     bool is_closed;
 
-    pthread_cond_t work;
-    size_t idle_threads;
-    bool has_standby;  /* a thread was woken and does not hold the GIL yet */
-    bool wake_standby; /* and has not seen it yet */
+    struct smx_idle_thread *idle_threads; /* the one that came last is woken first: its memory is still warm */
+    bool has_standby;                     /* a thread was woken and does not hold the GIL yet */
 
     struct smx_event *events;
     size_t event_count;
