@@ -227,8 +227,8 @@ static PyObject *send(PyObject *self, PyObject *values)
         return NULL;
     }
     put_common(answer);
-    smx_wire_number(&answer->head, CHUNK_INDEX, call_of(self)->chunks++);
-    push(self, answer, false);
+    smx_wire_number(&answer->head, CHUNK_INDEX, call_of(self)->chunks);
+    call_of(self)->chunks += push(self, answer, false); /* one that is dropped leaves no gap */
     return PyBool_FromLong(smx_exchange_has_room(exchange_of(self), call_of(self)));
 }
 
