@@ -244,8 +244,10 @@ static bool is_stalled(const struct smx_exchange *exchange, int64_t now, bool is
         patience_us = exchange->options.stuck_grace_us;
     if (exchange->poked_us == 0 || now - exchange->poked_us < patience_us)
         return false;
+    /* One that began much later does not hold the GIL since then: others have had it in between. */
+    int64_t latest_us = exchange->poked_us + patience_us / 2;
     for (const struct smx_call *call = exchange->running.first; call; call = call->next)
-        if (call->end == SMX_END_NONE && (call->is_async || call->began_us <= exchange->poked_us))
+        if (call->end == SMX_END_NONE && (call->is_async || call->began_us <= latest_us))
             return false;
     return true;
 }

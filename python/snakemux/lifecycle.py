@@ -51,6 +51,7 @@ async def serve(worker: Worker, options: Options, server: Server) -> tuple[int, 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    os.register_at_fork(after_in_child=_leave_signals)
     await server.start()
     _announce(f"ADDRESS={options.address}" if options.is_unix else f"PORT={port}")
     await stop.wait()
@@ -81,6 +82,13 @@ def capabilities(worker: Worker, options: Options, server: str) -> dict[str, str
 def system_info() -> dict[str, str]:
     """What GetInfo tells about the process."""
     return {"python": platform.python_version(), "platform": platform.platform(), "pid": str(os.getpid())}
+
+
+def _leave_signals() -> None:
+    """In a forked child: a SIGTERM for it would end us, as asyncio hears of signals through a socket that both have."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _announce(where: str) -> None:
