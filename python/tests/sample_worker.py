@@ -135,6 +135,22 @@ async def batches_async(items: list[Any]) -> AsyncIterator[dict[str, Any]]:
 
 
 @worker.command
+def refill(count: int, size: int) -> Iterator[bytearray]:
+    same = bytearray(size)
+    for number in range(count):
+        same[:] = bytes([number]) * size
+        yield same
+
+
+@worker.command
+async def refill_async(count: int, size: int) -> AsyncIterator[dict[str, bytearray]]:
+    same = bytearray(size)
+    for number in range(count):
+        same[:] = bytes([number]) * size
+        yield {"data": same}
+
+
+@worker.command
 def flood(name: str, size: int) -> Iterator[dict[str, Any]]:
     try:
         while True:

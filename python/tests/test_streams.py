@@ -23,6 +23,16 @@ def test_chunks_come_in_order(client: Client, command: str, codec: str) -> None:
     assert chunks == [{"item": number} for number in range(100)]
 
 
+@pytest.mark.parametrize("size", [100, 10_000, 300_000])
+@pytest.mark.parametrize("codec", ["msgpack", None])
+@pytest.mark.parametrize("command", ["refill", "refill_async"])
+def test_a_generator_may_fill_the_same_memory_again(client: Client, command: str, codec: str, size: int) -> None:
+    chunks = list(client.stream(command, codec=codec, count=20, size=size))
+    found = [chunk["data"] if command == "refill_async" else chunk for chunk in chunks]
+    wanted = [bytes([number]) * size for number in range(20)]
+    assert [data.encode() if isinstance(data, str) else data for data in found] == wanted
+
+
 @pytest.mark.parametrize("command", KINDS)
 def test_an_empty_stream_ends(client: Client, command: str) -> None:
     assert list(client.stream(command, items=[])) == []
