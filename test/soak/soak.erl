@@ -143,14 +143,14 @@ nothing_left() ->
     {ok, Table} = snakemux_table:find(?NAME),
     eventually("calls", 5000, fun() ->
         {ok, Calls} = snakemux:calls(?NAME),
-        [Call || #{tag := {_, Pid, _}} = Call <- Calls, Pid =/= self()]
+        Calls
     end),
     eventually("calls on connections", 5000, fun() ->
         {ok, #{workers := Workers}} = snakemux:stats(?NAME),
         [Busy || {_, #{in_flight := Running, queued := Queued}} = Busy <- maps:to_list(Workers), Running + Queued > 0]
     end),
     eventually("rows of calls", 1000, fun() -> snakemux_table:calls(Table, all) end),
-    eventually("rows of callers", 1000, fun() -> [Pid || Pid <- snakemux_table:watched(Table), not is_process_alive(Pid)] end),
+    eventually("rows of callers", 1000, fun() -> [Pid || Pid <- snakemux_table:callers(Table), not is_process_alive(Pid)] end),
     {ok, #{held_bytes := Held}} = snakemux:stats(?NAME),
     Held =:= 0 orelse soak_book:violation("the port program holds ~b bytes of messages", [Held]),
     Took = mux_tools:stop(?NAME),

@@ -94,8 +94,9 @@ await_replaced(Pid, Name, Since) ->
 %% @doc The port program that callers speak to now.
 -spec port_pid(atom()) -> pos_integer() | none.
 port_pid(Name) ->
-    case snakemux_table:live_port(Name) of
-        {ok, _, Port} -> case erlang:port_info(Port, os_pid) of {os_pid, Pid} -> Pid; undefined -> none end;
+    {ok, Table} = snakemux_table:find(Name),
+    case snakemux_table:live_port(snakemux_table:ref(Table, 0)) of
+        {ok, Port} -> case erlang:port_info(Port, os_pid) of {os_pid, Pid} -> Pid; undefined -> none end;
         none -> none
     end.
 
