@@ -8,6 +8,7 @@
 #include "waker.h"
 
 enum {
+    PIPE_SIZE = 1 << 20,      /* with 64 KiB, as it comes, a large chunk costs a third more: it goes out in pieces */
     TURN_READ = 4 << 20,      /* bytes in one turn */
     COMPACT_OUTPUT = 1 << 20, /* written bytes kept in front of the waiting ones */
     KEPT_OUTPUT = 4 << 20,    /* a larger buffer is given back when it is empty */
@@ -25,6 +26,7 @@ void smx_duplex_init(struct smx_duplex *duplex, int in, int out, size_t max_fram
     *duplex = (struct smx_duplex){.in = in, .out = out};
     set_nonblocking(in);
     set_nonblocking(out);
+    fcntl(out, F_SETPIPE_SZ, PIPE_SIZE); /* if it may */
     smx_frame_reader_init(&duplex->reader, max_frame);
 }
 
