@@ -15,7 +15,7 @@ PROTO = Path("proto", "snakepit.proto")
 
 
 # What the native server has in common with the port program.
-C_SOURCES = [Path("c_src", f"{name}.{kind}") for name in ("util", "timer", "table") for kind in "ch"]
+C_SOURCES = [Path("c_src", f"{name}.{kind}") for name in ("util", "timer", "table", "wire") for kind in "ch"]
 
 
 class BuildPy(build_py):

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct smx_call *smx_call_new(enum smx_wire_kind kind, bool is_stream, struct smx_buffer *message,
+struct smx_call *smx_call_new(enum smx_request_kind kind, bool is_stream, struct smx_buffer *message,
                               struct smx_metadata *metadata)
 {
     struct smx_call *call = smx_alloc(sizeof(*call));

@@ -3,8 +3,8 @@
 #define SMX_CALL_H
 
 #include "headers.h"
+#include "snakepit.h"
 #include "timer.h"
-#include "wire.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -25,10 +25,10 @@ struct smx_call {
     atomic_uint references;
 
     /* The request, which does not change any more. */
-    enum smx_wire_kind kind;
+    enum smx_request_kind kind;
     bool is_stream;
     struct smx_buffer message; /* the parts of `request` point into it */
-    struct smx_wire_request request;
+    struct smx_execute_request request;
     struct smx_metadata metadata;
     int64_t deadline_us; /* of smx_now_us; INT64_MAX: none */
 
@@ -56,7 +56,7 @@ struct smx_call {
 };
 
 /* With one reference. Takes message and metadata. */
-struct smx_call *smx_call_new(enum smx_wire_kind kind, bool is_stream, struct smx_buffer *message,
+struct smx_call *smx_call_new(enum smx_request_kind kind, bool is_stream, struct smx_buffer *message,
                               struct smx_metadata *metadata);
 struct smx_call *smx_call_keep(struct smx_call *call);
 /* May be called in any thread. */

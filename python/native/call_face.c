@@ -78,10 +78,10 @@ static struct smx_exchange *exchange_of(PyObject *self)
 static PyObject *get_args(PyObject *self, void *closure)
 {
     struct smx_call *call = call_of(self);
-    struct smx_span key, value;
+    struct smx_span key, value, rest = smx_buffer_span(&call->message);
     PyObject *args = PyDict_New();
     (void)closure;
-    for (size_t at = 0; args && smx_wire_next_arg(smx_buffer_span(&call->message), call->kind, &at, &key, &value);)
+    while (args && smx_next_arg(&rest, call->kind, &key, &value))
         if (!put(args, text_of(key), value_of(call, value)))
             Py_CLEAR(args);
     return args;
@@ -175,8 +175,8 @@ static void put_common(struct smx_answer *answer)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    smx_wire_number(&answer->head, TIMESTAMP, (int64_t)now.tv_sec * 1000000000 + now.tv_nsec);
-    smx_wire_bytes(&answer->head, REQUEST_ID, answer->call->request.request_id);
+    smx_put_number(&answer->head, TIMESTAMP, (int64_t)now.tv_sec * 1000000000 + now.tv_nsec);
+    smx_put_bytes(&answer->head, REQUEST_ID, answer->call->request.request_id);
 }
 
 static struct smx_answer *begin(PyObject *self, enum smx_answer_kind kind)
@@ -207,14 +207,14 @@ static PyObject *finish(PyObject *self, PyObject *values)
 {
     struct smx_answer *answer = begin(self, SMX_ANSWER_LAST);
     struct smx_call *call = call_of(self);
-    smx_wire_number(&answer->head, call->is_stream ? IS_FINAL : IS_GOOD, 1);
+    smx_put_number(&answer->head, call->is_stream ? IS_FINAL : IS_GOOD, 1);
     if (!call->is_stream && !smx_reply_add_values(answer, VALUES, values)) {
         smx_reply_free(answer);
         return NULL;
     }
     put_common(answer);
     if (call->is_stream)
-        smx_wire_number(&answer->head, CHUNK_INDEX, call->chunks);
+        smx_put_number(&answer->head, CHUNK_INDEX, call->chunks);
     push(self, answer, false);
     return done(self);
 }
@@ -227,7 +227,7 @@ static PyObject *send(PyObject *self, PyObject *values)
         return NULL;
     }
     put_common(answer);
-    smx_wire_number(&answer->head, CHUNK_INDEX, call_of(self)->chunks);
+    smx_put_number(&answer->head, CHUNK_INDEX, call_of(self)->chunks);
     call_of(self)->chunks += push(self, answer, false); /* one that is dropped leaves no gap */
     return PyBool_FromLong(smx_exchange_has_room(exchange_of(self), call_of(self)));
 }
@@ -254,11 +254,11 @@ static struct smx_answer *failure(PyObject *self, PyObject *args, enum smx_answe
     struct smx_answer *answer = begin(self, kind);
     struct smx_call *call = call_of(self);
     if (call->is_stream)
-        smx_wire_number(&answer->head, IS_FINAL, 1);
-    smx_wire_bytes(&answer->head, ERROR, text);
+        smx_put_number(&answer->head, IS_FINAL, 1);
+    smx_put_bytes(&answer->head, ERROR, text);
     put_common(answer);
     if (call->is_stream)
-        smx_wire_number(&answer->head, CHUNK_INDEX, call->chunks);
+        smx_put_number(&answer->head, CHUNK_INDEX, call->chunks);
     answer->status = status;
     smx_percent_encode(&answer->text, text.len > 1024 ? (struct smx_span){text.data, 1024} : text);
     smx_base64_encode(&answer->story, story);

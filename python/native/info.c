@@ -19,16 +19,16 @@ bool smx_info_health(const struct smx_info *info, struct smx_exchange *exchange,
                      struct smx_buffer *out)
 {
     struct smx_span worker_id;
-    if (!smx_wire_read_health(request, &worker_id))
+    if (!smx_read_health(request, &worker_id))
         return false;
     smx_buffer_append(out, grpc_prefix, sizeof(grpc_prefix));
-    smx_wire_number(out, 1, smx_exchange_is_healthy(exchange));
-    smx_wire_bytes(out, 2, worker_id);
-    smx_wire_number(out, 3, (smx_now_us() - info->started_us) / 1000);
+    smx_put_number(out, 1, smx_exchange_is_healthy(exchange));
+    smx_put_bytes(out, 2, worker_id);
+    smx_put_number(out, 3, (smx_now_us() - info->started_us) / 1000);
     struct smx_counts counts = smx_exchange_counts(exchange);
-    smx_wire_number(out, 4, counts.requests);
-    smx_wire_number(out, 5, counts.errors);
-    smx_wire_bytes(out, 6, smx_buffer_span(&info->version));
+    smx_put_number(out, 4, counts.requests);
+    smx_put_number(out, 5, counts.errors);
+    smx_put_bytes(out, 6, smx_buffer_span(&info->version));
     return true;
 }
 
@@ -56,7 +56,7 @@ bool smx_info_tell(const struct smx_info *info, struct smx_exchange *exchange, s
                    struct smx_buffer *out)
 {
     bool wants_capabilities, wants_stats;
-    if (!smx_wire_read_info(request, &wants_capabilities, &wants_stats))
+    if (!smx_read_info(request, &wants_capabilities, &wants_stats))
         return false;
     smx_buffer_append(out, grpc_prefix, sizeof(grpc_prefix));
     smx_buffer_append_span(out, smx_buffer_span(&info->base));
@@ -66,13 +66,13 @@ bool smx_info_tell(const struct smx_info *info, struct smx_exchange *exchange, s
         struct smx_counts counts = smx_exchange_counts(exchange);
         struct smx_buffer stats = {0};
         int64_t uptime_us = smx_now_us() - info->started_us;
-        smx_wire_number(&stats, 1, counts.requests);
-        smx_wire_number(&stats, 2, counts.errors);
-        smx_wire_number(&stats, 3, uptime_us / 1000);
-        smx_wire_number(&stats, 4, memory_usage());
-        smx_wire_double(&stats, 5, cpu_percent(uptime_us));
-        smx_wire_number(&stats, 6, counts.sessions);
-        smx_wire_bytes(out, 5, smx_buffer_span(&stats));
+        smx_put_number(&stats, 1, counts.requests);
+        smx_put_number(&stats, 2, counts.errors);
+        smx_put_number(&stats, 3, uptime_us / 1000);
+        smx_put_number(&stats, 4, memory_usage());
+        smx_put_double(&stats, 5, cpu_percent(uptime_us));
+        smx_put_number(&stats, 6, counts.sessions);
+        smx_put_bytes(out, 5, smx_buffer_span(&stats));
         smx_buffer_fini(&stats);
     }
     return true;

@@ -47,7 +47,7 @@ static bool add_single(const struct entry *entry, struct smx_span key, PyObject 
     Py_buffer *view;
     if (!get_view(entry->answer, value, &view))
         return false;
-    smx_wire_entry(&entry->answer->head, entry->field, key, (size_t)view->len);
+    smx_put_entry(&entry->answer->head, entry->field, key, (size_t)view->len);
     add_bytes(entry->answer, view);
     return true;
 }
@@ -68,7 +68,7 @@ static bool add_sequence(const struct entry *entry, struct smx_span key, PyObjec
     }
     if (ok) {
         Py_buffer *views = many->views, *own = NULL;
-        smx_wire_entry(&answer->head, entry->field, key, len);
+        smx_put_entry(&answer->head, entry->field, key, len);
         for (size_t i = 0; i < many->view_count; i++) {
             answer->views = smx_realloc(answer->views, (answer->view_count + 1) * sizeof(*own));
             own = (Py_buffer *)answer->views + answer->view_count++;
@@ -90,7 +90,7 @@ static bool add_value(const struct entry *entry, PyObject *key, PyObject *value)
     struct smx_span name = {(const uint8_t *)text, (size_t)len};
     if (PyBytes_Check(value) && PyBytes_Size(value) < COPIED_BYTES) {
         size_t size = (size_t)PyBytes_Size(value);
-        smx_wire_entry(&entry->answer->head, entry->field, name, size);
+        smx_put_entry(&entry->answer->head, entry->field, name, size);
         smx_buffer_append(&entry->answer->head, PyBytes_AsString(value), size);
         return true;
     }

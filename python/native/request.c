@@ -109,9 +109,9 @@ static void start_call(struct smx_stream *stream)
 {
     bool in_session = stream->method == SMX_STREAM_IN_SESSION || stream->method == SMX_STREAM_IN_SESSION_STREAM;
     bool is_stream = stream->method == SMX_STREAM_EXECUTE_STREAM || stream->method == SMX_STREAM_IN_SESSION_STREAM;
-    enum smx_wire_kind kind = in_session ? SMX_WIRE_SESSION : SMX_WIRE_EXECUTE;
-    struct smx_wire_request request;
-    if (!smx_wire_read_request(smx_buffer_span(&stream->message), kind, &request)) {
+    enum smx_request_kind kind = in_session ? SMX_REQUEST_SESSION : SMX_REQUEST_EXECUTE;
+    struct smx_execute_request request;
+    if (!smx_read_request(smx_buffer_span(&stream->message), kind, &request)) {
         smx_stream_refuse(stream, INTERNAL, "Exception deserializing request!");
         return;
     }
@@ -130,7 +130,7 @@ static void answer_here(struct smx_stream *stream, bool ok, struct smx_buffer *m
         smx_buffer_fini(message);
         return;
     }
-    struct smx_call *call = smx_call_new(SMX_WIRE_EXECUTE, false, &stream->message, &stream->metadata);
+    struct smx_call *call = smx_call_new(SMX_REQUEST_EXECUTE, false, &stream->message, &stream->metadata);
     call->stream = stream;
     struct smx_answer *answer = smx_answer_new(call, SMX_ANSWER_LAST);
     answer->head = *message;

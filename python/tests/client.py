@@ -20,6 +20,10 @@ import msgpack
 from snakemux import messages
 
 HERE = Path(__file__).resolve().parent
+# The library that workers use, and what else they run with: how a sanitizer gets into them.
+LIBRARY = Path(os.environ.get("SNAKEMUX_TEST_LIBRARY", HERE.parent))
+WORKER_PYTHON = os.environ.get("SNAKEMUX_TEST_PYTHON", sys.executable)
+WORKER_ENV = dict(item.split("=", 1) for item in os.environ.get("SNAKEMUX_TEST_ENV", "").split())
 READY = "GRPC_SERVER_READY_ON_"
 SERVICE = "/snakepit.SnakepitBridge/"
 
@@ -194,10 +198,11 @@ class WorkerProcess:
     def __init__(self, *args: str, module: str = "sample_worker", env: dict[str, str] | None = None) -> None:
         self.lines: list[str] = []
         self._ready: queue.Queue[str] = queue.Queue()
-        path = os.pathsep.join([str(HERE.parent), str(HERE)])
+        path = os.pathsep.join([str(LIBRARY), str(HERE)])
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "snakemux", module, *args],
-            env={**os.environ, "PYTHONPATH": path, **(env or {})},
+            [WORKER_PYTHON, "-m", "snakemux", module, *args],
+            env={**os.environ, "PYTHONPATH": path, **(env or {}), **WORKER_ENV},
+            cwd=LIBRARY,  # which Python searches first
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

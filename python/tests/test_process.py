@@ -9,7 +9,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from client import HERE, Client, WorkerProcess, wait_until
+from client import HERE, LIBRARY, Client, WorkerProcess, wait_until
 
 
 def worker_module(directory: Path, body: str) -> dict[str, str]:
@@ -17,7 +17,7 @@ def worker_module(directory: Path, body: str) -> dict[str, str]:
     (directory / "mine.py").write_text(
         f"import asyncio, os, sys\nfrom snakemux import Worker\nworker = Worker()\n{body}\n"
     )
-    return {"PYTHONPATH": os.pathsep.join([str(HERE.parent), str(directory)])}
+    return {"PYTHONPATH": os.pathsep.join([str(LIBRARY), str(directory)])}
 
 
 def test_port_0_chooses_one_and_tells_it() -> None:

@@ -20,8 +20,7 @@ NATIVE = os.environ.get("SNAKEMUX_SERVER", "native") == "native"
 only_native = pytest.mark.skipif(not NATIVE, reason="grpc.aio can't: that is why there is a native server")
 
 HANDLERS = """
-import ctypes, grpc, multiprocessing, subprocess, time
-from snakemux import messages
+import ctypes, multiprocessing, subprocess, time
 
 @worker.command
 def pid():
@@ -66,6 +65,8 @@ def run():
 
 @worker.command
 def ask(target: str):
+    import grpc
+    from snakemux import messages
     with grpc.insecure_channel(target) as channel:
         method = channel.unary_unary("/snakepit.SnakepitBridge/Health",
             messages.HealthRequest.SerializeToString, messages.HealthResponse.FromString)
