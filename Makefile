@@ -45,6 +45,9 @@ test-legacy: program
 check: setup program ## linters, dialyzer, layers, headers, budgets
 	scripts/check
 
+check-cost: setup program ## instructions per call against bench/cost.budget; BUDGET=write makes them the budget
+	@$(MAKE) -s -C bench cost
+
 check-headers: ## compile c_src against the gRPC headers inside today's grpcio sdist
 	scripts/check-headers
 
@@ -77,4 +80,4 @@ clean: ## remove what was built
 quickstart: setup ## the code of the README
 	@mix do compile, run --no-start examples/quickstart/quickstart.exs
 
-.PHONY: all help setup program quickstart demo test test-c test-erlang go-worker test-elixir test-python test-legacy check check-headers asan tsan fuzz soak bench bench-all bench-legacy clean
+.PHONY: all help setup program quickstart demo test test-c test-erlang go-worker test-elixir test-python test-legacy check check-cost check-headers asan tsan fuzz soak bench bench-all bench-legacy clean

@@ -17,31 +17,44 @@ main() ->
             halt(1)
     end.
 
+run(["write", File, Versions]) ->
+    Costs = costs(),
+    [io:format("~-12s~8b instructions~n", [Name, Cost]) || {Name, Cost} <- Costs],
+    ok = file:write_file(File, budget(Versions, Costs)),
+    0;
 %% The budget holds for the versions written in it; with others it is only told.
-run([BudgetFile, Versions]) ->
-    {ok, [Budget]} = file:consult(BudgetFile),
+run(["check", File, Versions]) ->
+    {ok, [Budget]} = file:consult(File),
     Same = maps:get(versions, Budget) =:= Versions,
+    Over = [Name || {Name, Cost} <- costs(), over(Name, Cost, maps:get(Name, Budget), Same)],
+    case {Over, Same} of
+        {_, false} ->
+            io:format("not judged: the budget is that of ~ts, here is ~ts~n", [maps:get(versions, Budget), Versions]),
+            0;
+        {[], true} -> 0;
+        {_, true} -> io:format("over the budget of bench/~ts: ~p~n", [File, Over]), 1
+    end.
+
+budget(Versions, Costs) ->
+    Lines = [io_lib:format("  ~p => ~b", [Name, Cost]) || {Name, Cost} <- Costs],
+    ["%% Instructions of the port program for each call or chunk; `make -C bench cost BUDGET=write` wrote it.\n",
+     "#{versions => \"", Versions, "\",\n", lists:join(",\n", Lines), "}.\n"].
+
+costs() ->
     Worker = bench_worker:start(#{transport => unix, worker => c}),
     Setup = #{targets => [bench_worker:target(Worker)]},
-    Over = [Name || {Name, Work} <- works(), over(Name, cost(Setup, Work), maps:get(Name, Budget, none), Same)],
+    Costs = [{Name, cost(Setup, Work)} || {Name, Work} <- works()],
     bench_worker:stop(Worker),
-    case Over of
-        [] -> 0;
-        _ when Same -> io:format("over the budget of ~ts~n", [BudgetFile]), 1;
-        _ -> io:format("the budget is that of other versions: ~ts here~n", [Versions]), 0
-    end.
+    Costs.
 
 works() ->
     [{unary_1, {unary, 1, 16}}, {unary_16, {unary, 16, 16}}, {unary_64, {unary, 64, 16}}, {chunk_100, {stream, 1, 100}}].
 
-%% A percent is what runs on one image differ by.
-over(Name, Cost, none, _) ->
-    io:format("~-12s~8b instructions, no budget~n", [Name, Cost]),
-    false;
+%% Half a percent is what runs on one image differ by: how often the program had to wait hangs on the machine.
 over(Name, Cost, Budget, Same) ->
-    io:format("~-12s~8b instructions, budget ~b~ts~n",
-              [Name, Cost, Budget, case Same of true -> ""; false -> " (of other versions)" end]),
-    Cost > Budget * 1.01.
+    Over = Same andalso Cost > Budget * 1.02,
+    io:format("~-12s~8b instructions, budget ~b~ts~n", [Name, Cost, Budget, case Over of true -> ": OVER"; false -> "" end]),
+    Over.
 
 cost(Setup, Work) ->
     round((count(Setup, Work, ?MANY) - count(Setup, Work, ?FEW)) / (?MANY - ?FEW)).
