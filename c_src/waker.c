@@ -39,6 +39,7 @@ struct smx_waker {
     int signals;
     int quit;
     atomic_int happened;
+    atomic_int late; /* has happened, but is told the next time that gRPC waits */
     grpc_channel *channel;
     grpc_call *call;
     struct smx_completion *completion;
@@ -81,16 +82,24 @@ static int take_ours(struct epoll_event *events, int *count)
     return what;
 }
 
-/* In place of the C library's: how gRPC waits. */
+/*
+ * In place of the C library's: how gRPC waits. What came for gRPC at the same time goes first, once: of a worker that
+ * has been killed the end of its connection is seen before its owner's {disconnect, …}.
+ */
 int epoll_wait(int epoll, struct epoll_event *events, int max, int timeout)
 {
-    int count = epoll_pwait(epoll, events, max, timeout, NULL);
-    int what = count > 0 ? take_ours(events, &count) : 0;
     struct smx_waker *waker = atomic_load(&the_waker);
-    if (waker && is_loop)
+    int late = waker ? atomic_exchange(&waker->late, 0) : 0;
+    int count = epoll_pwait(epoll, events, max, late != 0 ? 0 : timeout, NULL);
+    int what = count > 0 ? take_ours(events, &count) : 0;
+    if (!waker)
+        return count;
+    if (is_loop)
         atomic_store(&waker->stdio_epoll, epoll);
-    if (waker && what != 0)
-        wake(waker, what);
+    if (what != 0 && count > 0 && late == 0)
+        atomic_fetch_or(&waker->late, what);
+    else if ((what | late) != 0)
+        wake(waker, what | late);
     return count;
 }
 
