@@ -52,7 +52,9 @@ void smx_request_take(struct smx_stream *stream, struct smx_span data)
             refuse_size(stream, "", stream->message_len);
             return;
         }
-        smx_buffer_reserve(&stream->message, stream->message_len); /* pages that nothing is written to cost nothing */
+        /* Exactly as much; pages that nothing is written to yet cost nothing. */
+        stream->message.data = smx_realloc(NULL, stream->message_len);
+        stream->message.cap = stream->message_len;
     }
     if (data.len > stream->message_len - stream->message.len)
         smx_stream_refuse(stream, INTERNAL, "a request has one message");

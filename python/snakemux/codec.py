@@ -119,7 +119,9 @@ def join(encoded: Mapping[str, Encoded]) -> dict[str, bytes]:
 
 def _is_string_map(value: Any) -> bool:
     # A map whose only key is the reserved one is wrapped once more: the reader takes one off.
-    return isinstance(value, dict) and all(type(key) is str for key in value) and value.keys() != {VALUE_KEY}
+    if not isinstance(value, dict) or (len(value) == 1 and VALUE_KEY in value):
+        return False
+    return set(map(type, value)) <= {str}
 
 
 def _checked_key(key: str, where: str) -> str:
