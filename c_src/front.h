@@ -23,7 +23,10 @@ struct smx_front {
     /* `len`: of the whole frame, with what is not shown of it. */
     void (*frame)(void *self, struct smx_span frame, enum smx_frame_kind kind, size_t len, size_t max_frame);
     bool (*emit)(void *self, const struct smx_event *event, struct smx_error *why); /* a smx_sink's */
-    void (*flush)(void *self);  /* before `out` is written, once a turn */
+    void (*flush)(void *self); /* before `out` is written, once a turn */
+    bool (*more)(
+        void *self); /* appends a little of what waits for its turn; false when nothing does. NULL: none does */
+    size_t (*held)(void *self); /* bytes of that */
     void (*hangup)(void *self); /* the descriptor given to smx_waker_watch_end; NULL for a front that gives none */
     void (*stop)(void *self);   /* the owner has gone; NULL */
 };

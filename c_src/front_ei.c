@@ -11,6 +11,7 @@
 enum {
     VERSION = 131,
     COMPRESSED = 80,
+    TERM_SPACE = 4096,        /* for what an event says beside its values */
     BATCH_SIZE = 1024 * 1024, /* a batch that is larger is closed: the BEAM copies frames whole */
 };
 
@@ -20,6 +21,11 @@ void smx_front_ei_init(struct smx_front_ei *front, struct smx_handler handler, s
     *front = (struct smx_front_ei){.handler = handler, .out = out, .meta = true};
 }
 
+void smx_front_ei_fini(struct smx_front_ei *front)
+{
+    smx_parts_fini(&front->parts);
+}
+
 static size_t open_frame(struct smx_buffer *out)
 {
     size_t place = smx_frame_open(out);
@@ -27,10 +33,50 @@ static size_t open_frame(struct smx_buffer *out)
     return place;
 }
 
+static size_t weight_of(const struct smx_event *event)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < event->values.count; i++)
+        len += event->values.items[i].value.len;
+    return len;
+}
+
+/* Behind what its tag has waiting, or because it is large itself. */
+static bool emit_in_parts(struct smx_front_ei *front, const struct smx_event *event, size_t weight,
+                          struct smx_error *why)
+{
+    struct smx_buffer term = {0};
+    smx_buffer_reserve(&term, weight + TERM_SPACE);
+    smx_buffer_append(&term, (const uint8_t[]){VERSION}, 1);
+    if (!smx_event_write(event, front->meta, &term, why)) {
+        smx_buffer_fini(&term);
+        return false;
+    }
+    smx_parts_add(&front->parts, event->tag, term);
+    return true;
+}
+
+bool smx_front_ei_more(struct smx_front_ei *front)
+{
+    return smx_parts_next(&front->parts, front->fragment, front->out);
+}
+
+/* The owner has given it up: it waits for no chunks that are on their way. */
+static bool is_given_up(const struct smx_event *event)
+{
+    return event->kind == SMX_EVENT_ERROR && event->error->code == SMX_CANCELLED &&
+           event->error->origin == SMX_ORIGIN_MUX;
+}
+
 bool smx_front_ei_emit(void *self, const struct smx_event *event, struct smx_error *why)
 {
     struct smx_front_ei *front = self;
     struct smx_buffer *out = front->out;
+    if (front->parts.lanes && is_given_up(event))
+        smx_parts_drop(&front->parts, event->tag);
+    size_t weight = front->fragment > 0 ? weight_of(event) : 0;
+    if (weight > front->fragment || (front->parts.lanes && smx_parts_has(&front->parts, event->tag)))
+        return emit_in_parts(front, event, weight, why);
     size_t start = out->len;
     if (front->batch_count == 0) {
         front->batch_place = open_frame(out);
@@ -82,16 +128,36 @@ static void reject(struct smx_front_ei *front, size_t offset, const char *reason
 static void emit_options(struct smx_front_ei *front, const struct smx_command_reader *reader)
 {
     struct smx_buffer now = {0};
-    smx_term_put_map(&now, 2);
+    smx_term_put_map(&now, 3);
     smx_term_put_atom(&now, "batch");
     smx_term_put_bool(&now, reader->options.batch);
     smx_term_put_atom(&now, "meta");
     smx_term_put_bool(&now, reader->options.meta);
+    smx_term_put_atom(&now, "fragment");
+    if (reader->options.fragment > 0)
+        smx_term_put_int(&now, reader->options.fragment);
+    else
+        smx_term_put_atom(&now, "off");
     emit(front, &(struct smx_event){.kind = SMX_EVENT_OK, .tag = reader->command.tag, .term = smx_buffer_span(&now)});
     smx_buffer_fini(&now);
     smx_front_ei_flush(front); /* an open frame ends as it began */
     front->batch = reader->options.batch;
     front->meta = reader->options.meta;
+    front->fragment = (size_t)reader->options.fragment;
+}
+
+/* A call that is over but for its parts: nobody waits for the rest of them. */
+static bool cancel_parts(struct smx_front_ei *front, const struct smx_command *command)
+{
+    if (command->op != SMX_OP_CANCEL || !smx_parts_has(&front->parts, command->tag) ||
+        front->handler.is_live(front->handler.bridge, command->tag))
+        return false;
+    struct smx_error error = {0};
+    smx_error_set(&error, SMX_CANCELLED, "cancelled", "the call was cancelled");
+    error.sent = true;
+    emit(front, &(struct smx_event){.kind = SMX_EVENT_ERROR, .tag = command->tag, .error = &error, .delivered = -1});
+    smx_error_fini(&error);
+    return true;
 }
 
 /* What became of one message; ends the reader. */
@@ -106,7 +172,8 @@ static void answer(struct smx_front_ei *front, struct smx_command_reader *reader
     }
     switch (kind) {
     case SMX_COMMAND_READ:
-        front->handler.handle(front->handler.bridge, command);
+        if (!cancel_parts(front, command))
+            front->handler.handle(front->handler.bridge, command);
         break;
     case SMX_COMMAND_OPTIONS:
         emit_options(front, reader);
@@ -211,8 +278,24 @@ static void on_flush(void *self)
     smx_front_ei_flush(self);
 }
 
+static bool on_more(void *self)
+{
+    return smx_front_ei_more(self);
+}
+
+static size_t on_held(void *self)
+{
+    const struct smx_front_ei *front = self;
+    return front->parts.held;
+}
+
 struct smx_front smx_front_ei(struct smx_front_ei *front)
 {
-    return (struct smx_front){
-        .self = front, .start = on_start, .frame = on_frame, .emit = smx_front_ei_emit, .flush = on_flush};
+    return (struct smx_front){.self = front,
+                              .start = on_start,
+                              .frame = on_frame,
+                              .emit = smx_front_ei_emit,
+                              .flush = on_flush,
+                              .more = on_more,
+                              .held = on_held};
 }

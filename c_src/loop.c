@@ -12,6 +12,7 @@
 enum {
     FLUSH_MS = 200,         /* after the owner left: for the last cancellations and events */
     TURN_COMPLETIONS = 256, /* taken in one turn before stdio is looked at again */
+    TURN_PARTS = 4,         /* of large events, written in one turn */
     TURN_OUTPUT = 1 << 20,  /* bytes for stdout made in one turn, at most one event more */
 };
 
@@ -53,10 +54,28 @@ static void take_frame(void *owner, struct smx_span frame, enum smx_frame_kind k
     loop->front->frame(loop->front->self, frame, kind, loop->stdio.reader.len, loop->stdio.reader.max_frame);
 }
 
+/* Bytes that wait in the front for their turn. */
+static size_t held(const struct loop *loop)
+{
+    return loop->front->held ? loop->front->held(loop->front->self) : 0;
+}
+
+static size_t waiting(const struct loop *loop)
+{
+    return smx_duplex_waiting(&loop->stdio) + held(loop);
+}
+
 static void write_output(struct loop *loop)
 {
-    loop->front->flush(loop->front->self);
-    if (!smx_duplex_write(&loop->stdio))
+    const struct smx_front *front = loop->front;
+    front->flush(front->self);
+    bool heard = smx_duplex_write(&loop->stdio);
+    /* What goes in parts is made when there is room for it, so that whatever comes meanwhile overtakes it. */
+    for (int i = 0; i < TURN_PARTS && heard && smx_duplex_waiting(&loop->stdio) == 0 && held(loop) > 0; i++) {
+        front->more(front->self);
+        heard = smx_duplex_write(&loop->stdio);
+    }
+    if (!heard)
         stop(loop);
 }
 
@@ -66,7 +85,7 @@ static void write_output(struct loop *loop)
  */
 static bool is_flooded(const struct loop *loop)
 {
-    return smx_duplex_waiting(&loop->stdio) > 2 * loop->bridge.limits.max_buffered;
+    return waiting(loop) > 2 * loop->bridge.limits.max_buffered;
 }
 
 static void read_input(struct loop *loop)
@@ -96,6 +115,8 @@ static gpr_timespec next_deadline(const struct loop *loop)
     int64_t at = smx_bridge_next(&loop->bridge);
     if (loop->stopping && (at < 0 || at > loop->stop_at_ms))
         at = loop->stop_at_ms;
+    if (held(loop) > 0 && smx_duplex_waiting(&loop->stdio) == 0)
+        return gpr_inf_past(GPR_CLOCK_MONOTONIC); /* it could be written */
     if (at < 0)
         return gpr_inf_future(GPR_CLOCK_MONOTONIC);
     int64_t wait = at - smx_now_ms();
@@ -124,14 +145,14 @@ static void turn(struct loop *loop)
     write_output(loop);
     if (loop->unread && !loop->stopping)
         read_input(loop);
-    smx_bridge_turn(&loop->bridge, smx_duplex_waiting(&loop->stdio));
+    smx_bridge_turn(&loop->bridge, waiting(loop));
 }
 
 static bool is_over(const struct loop *loop)
 {
     if (!loop->stopping)
         return false;
-    bool flushed = smx_duplex_waiting(&loop->stdio) == 0;
+    bool flushed = waiting(loop) == 0;
     return (flushed && smx_bridge_is_idle(&loop->bridge)) || smx_now_ms() >= loop->stop_at_ms;
 }
 

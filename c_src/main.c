@@ -105,7 +105,9 @@ static int run_port(int argc, char **argv)
     }
     struct smx_front_ei ei;
     struct smx_front front = smx_front_ei(&ei);
-    return smx_loop_run(&limits, &front, STDIN_FILENO, out);
+    int status = smx_loop_run(&limits, &front, STDIN_FILENO, out);
+    smx_front_ei_fini(&ei);
+    return status;
 }
 
 static bool is_named(const char *path, const char *name)

@@ -70,8 +70,9 @@ void smx_report_hello(const struct smx_bridge *bridge, struct smx_buffer *out)
     put_text(out, "version", smx_span_of(SMX_VERSION));
     put_text(out, "grpc", smx_span_of(bridge->core_version));
     smx_term_put_atom(out, "features");
-    smx_term_put_list(out, 5);
+    smx_term_put_list(out, 6);
     smx_term_put_atom(out, "batch");
+    smx_term_put_atom(out, "fragment");
     smx_term_put_atom(out, "meta");
     smx_term_put_atom(out, "json");
     smx_term_put_atom(out, "msgpack");

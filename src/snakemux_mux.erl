@@ -17,6 +17,9 @@
 -define(STABLE, 5000).
 %% How long the calls that were cancelled when the instance stops may take to say so, and the port program to a last ping.
 -define(LAST_WORDS, 500).
+-define(NONSENSE, "it speaks something else than the protocol: is it snakemux?").
+%% What carries more bytes comes in parts of so many: small events go in between.
+-define(FRAGMENT, 262144).
 %% Commands up to so many bytes may be handed over, and so many go in one frame.
 -define(SMALL, 4096).
 -define(MOST_GATHERED, 64).
@@ -39,6 +42,7 @@
     %% How many events came in a frame of late, smoothed: where there are several, callers hand over their commands.
     load = 1.0 :: float(),
     way = never :: direct | gather | never,
+    parts = snakemux_parts:new() :: snakemux_parts:parts(),
     %% What the full pipe did not take yet, the oldest first.
     unsent = queue:new() :: queue:queue([tuple()])
 }).
@@ -174,6 +178,11 @@ handle_info({command, Port, Message}, #state{port = Port} = State) ->
     {noreply, gather(Message, State)};
 handle_info(write_gathered, State) ->
     {noreply, write_gathered(State)};
+handle_info({decoded, Port, Tag, Event}, #state{port = Port, parts = Parts} = State) when Event =/= error ->
+    {Waiting, Rest} = snakemux_parts:decoded(Tag, Parts),
+    {noreply, take_events(Waiting, handle_event(Event, State#state{parts = Rest}))};
+handle_info({decoded, Port, _, error}, #state{port = Port} = State) ->
+    {noreply, port_down(?NONSENSE, State)};
 handle_info(write_unsent, State) ->
     {noreply, flush(State)};
 handle_info({'DOWN', _, process, Pid, _}, #state{table = Table} = State) ->
@@ -279,7 +288,8 @@ port_down(Why, #state{name = Name, table = Table, ready = Ready} = State) ->
     Delay = case Failures of 0 -> 0; _ -> min(?MAX_BACKOFF, 50 bsl min(Failures, 7)) end,
     logger:error("snakemux ~p: the port program is down: ~ts", [Name, Why]),
     erlang:send_after(Delay, self(), start),
-    State#state{port = undefined, os_pid = undefined, ready = undefined, failures = Failures + 1, unsent = queue:new(), gathered = []}.
+    State#state{port = undefined, os_pid = undefined, ready = undefined, failures = Failures + 1, unsent = queue:new(), gathered = [],
+                parts = snakemux_parts:new()}.
 
 down_error(Why) ->
     snakemux_proto:error(unavailable, port_down, ["the port program is down: ", Why], true).
@@ -366,9 +376,17 @@ flush(#state{port = Port, unsent = Unsent} = State) ->
 
 take_frame(Frame, State) ->
     try snakemux_proto:decode(Frame) of
-        Events -> lists:foldl(fun handle_event/2, weigh(length(Events), State), Events)
+        Events -> take_events(Events, weigh(length(Events), State))
     catch
-        error:badarg -> port_down("it speaks something else than the protocol: is it snakemux?", State)
+        error:badarg -> port_down(?NONSENSE, State)
+    end.
+
+take_events(Events, State) -> lists:foldl(fun take_event/2, State, Events).
+
+take_event(Event, #state{port = Port, parts = Parts} = State) ->
+    case snakemux_parts:take(Event, Port, Parts) of
+        {now, Rest} -> handle_event(Event, State#state{parts = Rest});
+        {later, More} -> State#state{parts = More}
     end.
 
 handle_event({chunk, {Caller, Call}, Chunk}, #state{table = Table} = State) ->
@@ -452,7 +470,7 @@ hello(true, _, #{limits := Limits}, #state{port = Port, table = Table} = State) 
     Pins = [{pin, Session, Id, Incarnation} || {Session, Id, Incarnation} <- snakemux_table:pins(Table)],
     Wanted = snakemux_table:wanted(Table, all),
     Way = case maps:get(max_frame, Limits, 0) > 2 * ?SMALL * ?MOST_GATHERED of true -> direct; false -> never end,
-    Options = {options, {mux, options}, #{batch => true, meta => false}},
+    Options = {options, {mux, options}, #{batch => true, meta => false, fragment => ?FRAGMENT}},
     Next = push([Options | Wanted ++ Pins], State#state{ready = now_ms(), way = Way}),
     State#state.stopping orelse snakemux_table:publish(Table, Port, direct),
     Next;

@@ -20,6 +20,7 @@
     unknown_messages_are_unimplemented/1,
     wrong_options_name_what_is_allowed/1,
     duplicate_of_a_live_tag_disturbs_nothing/1,
+    large_events_in_parts/1,
     tag_is_free_after_its_terminal_event/1,
     any_term_is_a_tag/1,
     tag_of_more_than_1024_bytes_is_refused/1,
@@ -269,6 +270,30 @@ duplicate_of_a_live_tag_disturbs_nothing(Config) ->
     ],
     port_by_hand:send(P, {credit, Tag, 5}),
     {[_, _], {done, Tag, #{chunks := 3}}} = port_by_hand:collect(P, Tag, 1000).
+
+%% The bytes of a large event, in parts; a small one of another tag comes in between.
+large_events_in_parts(Config) ->
+    #{port := Port} = program(Config),
+    Send = fun(Message) -> true = port_command(Port, term_to_binary(Message)) end,
+    Next = fun() -> receive {Port, {data, Frame}} -> binary_to_term(Frame) after 5000 -> error(silence) end end,
+    Send({options, options, #{fragment => 10000}}),
+    {ok, options, #{fragment := 10000}, _} = Next(),
+    Args = #{<<"x">> => binary:copy(<<"x">>, 60000)},
+    Send({execute, large, {worker, <<"w">>}, <<"echo">>, Args, #{}}),
+    Gather = fun Gather(Bins) ->
+        case Next() of
+            {part, large, Bin} -> Gather([Bin | Bins]);
+            {last, large, Bin} -> lists:reverse(Bins, [Bin])
+        end
+    end,
+    Parts = Gather([]),
+    ?assertEqual(7, length(Parts)),
+    [?assertEqual(10000, byte_size(Part)) || Part <- lists:droplast(Parts)],
+    {ok, large, Args, #{worker := <<"w">>}} = binary_to_term(iolist_to_binary(Parts)),
+    Send({options, options, #{fragment => off}}),
+    {ok, options, #{fragment := off}, _} = Next(),
+    Send({execute, large, {worker, <<"w">>}, <<"echo">>, Args, #{}}),
+    {ok, large, Args, _} = Next().
 
 tag_is_free_after_its_terminal_event(Config) ->
     P = program(Config),

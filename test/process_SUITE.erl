@@ -15,7 +15,7 @@ all() ->
     [
         beam_killed, beam_terminated, guardian_killed, inner_guardian_killed,
         port_killed, port_killed_again_and_again, port_stopped, port_stopped_while_idle, pins_after_errors,
-        mux_killed, supervisor_killed, all_killed_and_started_again, worker_process_killed, commands_handed_over,
+        mux_killed, supervisor_killed, all_killed_and_started_again, worker_process_killed, commands_handed_over, large_results_come_whole,
         worker_killed, worker_killed_in_stream, worker_stopped, worker_stopped_while_written_to, foreign_worker_stopped, kill_unresponsive,
         program_missing, program_not_executable, program_lacks_library, program_fails, program_of_other_version, program_says_nothing,
         program_says_nonsense, program_gets_stuck,
@@ -253,6 +253,26 @@ commands_handed_over(_) ->
     Ended(Waiting),
     [receive {answer, N, Answer} -> {error, #{code := unavailable, reason := port_down}} = Answer end || N <- lists:seq(1, 200)],
     ?assertNot(snakemux_table:has_calls(Table)),
+    silence().
+
+%% Large results come in parts, side by side, and nothing of those that nobody waits for any more.
+large_results_come_whole(_) ->
+    Mux = start([python()]),
+    Values = [binary:copy(<<N>>, 3000000) || N <- lists:seq($a, $h)],
+    Give = fun(Value) -> snakemux:execute_async(Mux, <<"give_back">>, #{v => Value}) end,
+    Refs = [Give(Value) || Value <- Values],
+    [?assertEqual({ok, #{<<"v">> => Value}}, snakemux:next(Ref, 20000)) || {Value, Ref} <- lists:zip(Values, Refs)],
+    Dying = spawn(fun() -> [Give(Value) || Value <- Values], receive after 100 -> ok end end),
+    Abandoned = [Give(Value) || Value <- Values],
+    [begin receive after 20 -> ok end, snakemux:abandon(Ref) end || Ref <- Abandoned],
+    eventually(fun() -> not is_process_alive(Dying) andalso snakemux:calls(Mux) =:= {ok, []} end),
+    ?assertEqual(#{<<"v">> => hd(Values)}, exec(Mux, <<"give_back">>, #{v => hd(Values)})),
+    Cut = [Give(Value) || Value <- Values],
+    signal("KILL", port_pid(Mux)),
+    [case snakemux:next(Ref) of {ok, _} -> ok; {error, #{reason := port_down}} -> ok end || Ref <- Cut],
+    #{<<"v">> := 1} = eventually(fun() ->
+        case snakemux:execute(Mux, <<"give_back">>, #{v => 1}) of {ok, Result} -> Result; _ -> false end
+    end),
     silence().
 
 worker_process_killed(_) ->

@@ -167,14 +167,15 @@ static void with_batch_the_events_of_a_turn_are_one_frame(void **state)
 {
     /* {options, 1, #{batch => true}} */
     expect(*state, "83680377076f7074696f6e736101740000000177056261746368770474727565", "",
-           "{ok,1,#{batch=>true,meta=>true},#{}}\n");
+           "{ok,1,#{batch=>true,meta=>true,fragment=>off},#{}}\n");
     emit_done(*state, 1);
     emit_done(*state, 1);
     emit_done(*state, 1);
     assert_string_equal(test_front_events(*state),
                         "[{ok,1,<<\"x\">>,#{}},{ok,1,<<\"x\">>,#{}},{ok,1,<<\"x\">>,#{}}]\n");
     assert_string_equal(test_front_events(*state), "");
-    expect(*state, "83680377076f7074696f6e7361017400000000", "", "[{ok,1,#{batch=>false,meta=>true},#{}}]\n");
+    expect(*state, "83680377076f7074696f6e7361017400000000", "",
+           "[{ok,1,#{batch=>false,meta=>true,fragment=>off},#{}}]\n");
     emit_done(*state, 1);
     assert_string_equal(test_front_events(*state), "{ok,1,<<\"x\">>,#{}}\n");
 }
@@ -192,12 +193,59 @@ static void without_meta_only_sessions_have_it(void **state)
     assert_string_equal(test_front_events(test), all);
     /* {options, 1, #{meta => false}} */
     expect(test, "83680377076f7074696f6e736101740000000177046d657461770566616c7365", "",
-           "{ok,1,#{batch=>false,meta=>false},#{}}\n");
+           "{ok,1,#{batch=>false,meta=>false,fragment=>off},#{}}\n");
     assert_true(smx_front_ei_emit(&test->front, &event, &why));
     assert_string_equal(test_front_events(test), "{ok,1,#{},#{}}\n");
     event.meta.of_session = true;
     assert_true(smx_front_ei_emit(&test->front, &event, &why));
     assert_string_equal(test_front_events(test), all);
+}
+
+static bool emit_chunk(struct test_front *test, const uint8_t *tag, const char *text)
+{
+    struct smx_error why = {0};
+    struct smx_pair value = {smx_span_of("x"), smx_span_of(text)};
+    struct smx_event event = {.kind = SMX_EVENT_CHUNK, .tag = {tag, 2}, .values = {&value, 1}};
+    return smx_front_ei_emit(&test->front, &event, &why);
+}
+
+static void large_events_go_in_parts_and_small_ones_overtake_them(void **state)
+{
+    static const uint8_t one[] = {0x61, 0x01}, two[] = {0x61, 0x02};
+    struct test_front *test = *state;
+    /* {options, 1, #{fragment => 40}} */
+    expect(test, "83680377076f7074696f6e73610174000000017708667261676d656e746128", "",
+           "{ok,1,#{batch=>false,meta=>true,fragment=>40},#{}}\n");
+    assert_true(emit_chunk(test, one, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"));
+    assert_true(emit_chunk(test, one, "b")); /* keeps its place */
+    assert_true(emit_chunk(test, two, "c"));
+    assert_string_equal(test_front_events(test), "{chunk,2,#{<<\"x\">>=><<\"c\">>}}\n");
+    assert_true(smx_front_ei_more(&test->front));
+    assert_non_null(strstr(test_front_events(test), "{part,1,"));
+    assert_true(emit_chunk(test, two, "d"));
+    assert_string_equal(test_front_events(test), "{chunk,2,#{<<\"x\">>=><<\"d\">>}}\n");
+    while (test->front.parts.held > 0 && smx_front_ei_more(&test->front))
+        continue;
+    const char *rest = test_front_events(test);
+    assert_non_null(strstr(rest, "{last,1,"));
+    assert_non_null(strstr(strstr(rest, "{last,1,"), "\n{chunk,1,#{<<\"x\">>=><<\"b\">>}}\n"));
+    assert_false(smx_front_ei_more(&test->front));
+}
+
+static void parts_of_a_cancelled_call_are_dropped(void **state)
+{
+    static const uint8_t one[] = {0x61, 0x01};
+    struct test_front *test = *state;
+    test->front.fragment = 20;
+    assert_true(emit_chunk(test, one, "aaaaaaaaaaaaaaaaaaaaaaaaa"));
+    assert_true(smx_front_ei_more(&test->front));
+    test_front_events(test);
+    /* {cancel, 1}: the call itself is over */
+    expect(test, "836802770663616e63656c6101", "",
+           "{error,1,#{code=>cancelled,message=><<\"the call was cancelled\">>,origin=>mux,reason=>cancelled,"
+           "sent=>true,details=>#{}}}\n");
+    assert_int_equal(test->front.parts.held, 0);
+    assert_false(smx_front_ei_more(&test->front));
 }
 
 static void a_batch_is_closed_at_a_mebibyte(void **state)
@@ -222,6 +270,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(without_batch_every_event_is_a_frame, setup, teardown),
         cmocka_unit_test_setup_teardown(with_batch_the_events_of_a_turn_are_one_frame, setup, teardown),
         cmocka_unit_test_setup_teardown(without_meta_only_sessions_have_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(large_events_go_in_parts_and_small_ones_overtake_them, setup, teardown),
+        cmocka_unit_test_setup_teardown(parts_of_a_cancelled_call_are_dropped, setup, teardown),
         cmocka_unit_test_setup_teardown(a_batch_is_closed_at_a_mebibyte, setup, teardown),
     };
     return cmocka_run_group_tests_name("front_ei", tests, NULL, NULL);

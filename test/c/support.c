@@ -374,6 +374,7 @@ void test_front_init(struct test_front *test)
 
 void test_front_fini(struct test_front *test)
 {
+    smx_front_ei_fini(&test->front);
     smx_buffer_fini(&test->commands);
     smx_buffer_fini(&test->out);
 }

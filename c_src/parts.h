@@ -1,0 +1,25 @@
+/* Events too large for one frame, until they have gone out in parts: one part of each tag in turn. */
+#ifndef SMX_PARTS_H
+#define SMX_PARTS_H
+
+#include "util.h"
+
+struct smx_lane;
+
+/* All zero is empty. */
+struct smx_parts {
+    struct smx_lane *lanes; /* the one whose turn it is first */
+    size_t held;            /* bytes that have not gone out */
+};
+
+void smx_parts_fini(struct smx_parts *parts);
+/* Whether events of this tag wait: what comes after them waits behind them. */
+bool smx_parts_has(const struct smx_parts *parts, struct smx_span tag);
+/* Takes `term`, an event with its version byte. */
+void smx_parts_add(struct smx_parts *parts, struct smx_span tag, struct smx_buffer term);
+/* Forgets what waits under a tag. The owner forgets its half by the tag's next event. */
+void smx_parts_drop(struct smx_parts *parts, struct smx_span tag);
+/* Appends a frame of the next event, or of a part of it with `size` bytes. False when nothing waits. */
+bool smx_parts_next(struct smx_parts *parts, size_t size, struct smx_buffer *out);
+
+#endif
