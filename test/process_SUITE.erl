@@ -421,7 +421,8 @@ program_gets_stuck(Config) ->
     Before = descendants(list_to_integer(os:getpid())),
     {ok, Sup} = snakemux:start_link(#{name => mux_stuck, program => Program}),
     unlink(Sup),
-    [Stuck] = descendants(list_to_integer(os:getpid())) -- Before,
+    %% Its cat may not have ended yet.
+    Stuck = eventually(fun() -> case descendants(list_to_integer(os:getpid())) -- Before of [Pid] -> Pid; _ -> false end end),
     within(6000, fun() ->
         {error, #{code := unavailable, reason := port_down}} = snakemux:execute(mux_stuck, <<"whoami">>, #{}, #{timeout => infinity})
     end),
