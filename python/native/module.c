@@ -163,11 +163,11 @@ static PyObject *server_take(PyObject *self, PyObject *none)
     struct smx_server *server = (struct smx_server *)self;
     struct smx_call *call;
     (void)none;
+    if (server->is_child) /* what waits is the parent's to be run */
+        Py_RETURN_NONE;
     while (!(call = smx_exchange_next(&server->exchange))) {
         bool goes_on;
         collect(server);
-        if (server->is_child)
-            Py_RETURN_NONE;
         Py_BEGIN_ALLOW_THREADS smx_transport_flush(&server->transport);
         goes_on = smx_exchange_wait(&server->exchange);
         Py_END_ALLOW_THREADS if (!goes_on) Py_RETURN_NONE;

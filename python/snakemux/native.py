@@ -103,13 +103,11 @@ class NativeServer:
     async def _run(self, request: _native.Call) -> None:
         call = self._begin(request)
         if call is not None:
-            try:
-                outcome = await run_in_loop(call, _send_in_loop(self, request) if request.is_stream else None)
-            finally:
-                self._tasks.pop(request, None)
-                self._rooms.pop(request, None)
+            outcome = await run_in_loop(call, _send_in_loop(self, request) if request.is_stream else None)
             if self._finish(request, outcome):
                 self._watch.end(call)
+        self._tasks.pop(request, None)
+        self._rooms.pop(request, None)
 
     def room(self, request: _native.Call) -> asyncio.Future[None]:
         """Ends when the stream may send on."""
@@ -125,7 +123,7 @@ class NativeServer:
             failure = Failure("deadline_exceeded", f"{request.command} didn't end before its deadline")
             request.expire(STATUS[failure.code], failure.message, failure.metadata())
         task = self._tasks.get(request)
-        if task is not None:
+        if task is not None and call is not None:  # else it has not begun: `_begin` will see
             task.cancel()
         if is_running and call is not None:
             self._watch.begin(call)
@@ -140,14 +138,17 @@ class NativeServer:
     # In both.
 
     def _begin(self, request: _native.Call) -> Call | None:
+        """None for a call whose handler shall not run."""
         try:
             call = Call(self._worker, request, self._options)
         except Error as error:
             self._finish(request, Failure.of(error))
             return None
         request.owner = call
-        if request.has_ended:
-            call.end()
+        if request.has_ended:  # from now on `_end` finds the call
+            if self._finish(request, call.overdue()):
+                self._loop.call_soon_threadsafe(self._watch.end, call)
+            return None
         return call
 
     def _finish(self, request: _native.Call, outcome: Outcome) -> bool:

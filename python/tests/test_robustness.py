@@ -34,6 +34,16 @@ def hold_the_gil(seconds: int):
 async def block_the_loop(seconds: float):
     time.sleep(seconds)
 
+inside = 0
+
+@worker.command
+async def meet(count: int):
+    global inside
+    inside += 1
+    while inside < count:
+        await asyncio.sleep(0.01)
+    return inside
+
 @worker.command
 def sleep(seconds: float):
     time.sleep(seconds)
@@ -177,6 +187,21 @@ def test_health_tells_of_a_blocked_event_loop(worker: Client) -> None:
         late()
     assert code_of(caught.value) == "deadline_exceeded"
     wait_until(lambda: worker.health(timeout=5).healthy, "good health")
+
+
+def test_a_call_that_ends_before_its_handler_begins_gives_its_slot_back(tmp_path: Path) -> None:
+    env = worker_module(tmp_path, HANDLERS)
+    with WorkerProcess("--port", "0", "--max-concurrent", "3", module="mine", env=env) as process:
+        client = process.ready()
+        blocking = client.future("block_the_loop", seconds=1)
+        wait_until(lambda: client.health().total_requests == 1 or not NATIVE, "the call to come in")
+        given_up = [client.future("block_the_loop", seconds=0) for _ in range(2)]
+        wait_until(lambda: client.health().total_requests == 3 or not NATIVE, "the others")
+        for call in given_up:
+            call.cancel()
+        blocking()
+        meeting = [client.future("meet", count=3) for _ in range(3)]
+        assert [call() for call in meeting] == [3, 3, 3]
 
 
 def test_more_calls_than_threads_all_get_their_turn(worker: Client) -> None:
