@@ -40,7 +40,6 @@ void smx_exchange_init(struct smx_exchange *exchange, const struct smx_exchange_
 {
     *exchange = (struct smx_exchange){.options = *options, .loop_fd = loop_fd, .io_fd = io_fd};
     exchange->answers_end = &exchange->answers;
-    exchange->loop_us = smx_now_us();
     if (pthread_mutex_init(&exchange->lock, NULL) != 0)
         smx_abort("no mutex");
 }

@@ -71,7 +71,6 @@ struct smx_exchange {
     size_t event_cap;
     int loop_fd;      /* an eventfd that the event loop reads */
     int64_t poked_us; /* when the loop was woken, 0: it has come since */
-    int64_t loop_us;  /* when the loop was last here */
 
     struct smx_answer *answers; /* in their order */
     struct smx_answer **answers_end;

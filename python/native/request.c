@@ -7,7 +7,7 @@
 #include <string.h>
 #include <zlib.h>
 
-enum { OK = 0, UNKNOWN = 2, RESOURCE_EXHAUSTED = 8, UNIMPLEMENTED = 12, INTERNAL = 13 };
+enum { RESOURCE_EXHAUSTED = 8, UNIMPLEMENTED = 12, INTERNAL = 13 };
 
 void smx_request_check(struct smx_stream *stream)
 {
