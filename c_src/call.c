@@ -139,11 +139,11 @@ static void adopt(struct smx_call_wire *wire, struct smx_gate *gate)
     gate->orphans++;
 }
 
-static void end(struct smx_call *call)
+static void end(struct smx_call *call, int status, struct smx_span message)
 {
     enum { FEW = 8 };
     struct smx_call_wire *wire = call->wire;
-    struct smx_outcome outcome = {.status = (int)wire->status, .message = span_of(&wire->details)};
+    struct smx_outcome outcome = {.status = status, .message = message};
     outcome.overdue = wire->deadline_ms > 0 && smx_now_ms() >= wire->deadline_ms - DEADLINE_SLACK_MS;
     outcome.answered = call->messages > 0;
     struct smx_pair few[FEW],
@@ -191,7 +191,7 @@ static void settle(struct smx_call *call)
         return;
     smx_gate_leave(call->gate, &call->pass);
     drop_held(call);
-    end(call);
+    end(call, (int)wire->status, span_of(&wire->details));
 }
 
 /* Only chunks cost credit: the end and an error go out at once. */
@@ -429,14 +429,11 @@ bool smx_call_is_overdue(const struct smx_call *call, int64_t now_ms)
 
 void smx_call_give_up(struct smx_call *call)
 {
-    struct smx_call_wire *wire = call->wire;
-    wire->status = GRPC_STATUS_CANCELLED;
-    if (call->state != SMX_CALL_DROPPING) {
-        wire->status = GRPC_STATUS_DEADLINE_EXCEEDED;
-        drop(call);
-    }
-    wire->details = grpc_slice_from_static_string("the worker does not take what is written to it");
-    end(call);
+    bool cancelled = call->state == SMX_CALL_DROPPING;
+    if (!cancelled)
+        drop(call); /* gRPC may put its own status in the wire's place now, or later */
+    end(call, cancelled ? GRPC_STATUS_CANCELLED : GRPC_STATUS_DEADLINE_EXCEEDED,
+        smx_span_of("the worker does not take what is written to it"));
 }
 
 void smx_call_fini(struct smx_call *call)

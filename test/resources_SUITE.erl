@@ -13,6 +13,7 @@
     ten_thousand_calls_cancelled_at_once/1,
     ten_thousand_large_answers_at_once/1,
     worker_that_takes_nothing_holds_nobody/1,
+    deadlines_pass_while_the_program_is_stopped/1,
     blocked_stdout_bounds_memory/1,
     owner_that_never_reads_is_bounded/1,
     exhausted_descriptors_harm_new_connections_only/1,
@@ -206,6 +207,23 @@ worker_that_takes_nothing_holds_nobody(Config) ->
     port_by_hand:stop_worker(Other),
     done(P, Worker).
 
+%% When it goes on, gRPC has its deadlines to tell of, and the program finds them overdue by itself: whoever is first.
+deadlines_pass_while_the_program_is_stopped(Config) ->
+    Worker = start_worker(Config),
+    P = port_by_hand:open(),
+    connect(P, <<"w">>, Worker, #{max_concurrent => 10000}),
+    Chunks = #{<<"count">> => <<"1000">>, <<"size">> => <<"100">>},
+    Stalled = [port_by_hand:stream(P, <<"w">>, <<"chunks">>, Chunks, #{credit => 1, timeout => 500}) || _ <- lists:seq(1, 1000)],
+    Silent = [port_by_hand:stream(P, <<"w">>, <<"hold">>, Chunks, #{credit => 1, timeout => 500}) || _ <- lists:seq(1, 1000)],
+    _ = port_by_hand:ping(P),
+    signal("STOP", port_by_hand:pid(P)),
+    timer:sleep(1_500),
+    signal("CONT", port_by_hand:pid(P)),
+    [port_by_hand:fails(element(2, port_by_hand:collect(P, Tag, 3_000)), deadline_exceeded, transport, deadline)
+     || Tag <- Stalled ++ Silent],
+    serves(P, <<"w">>),
+    done(P, Worker).
+
 %% Nobody reads stdout while 100 endless streams with infinite credit and 500 large answers are on their way.
 blocked_stdout_bounds_memory(Config) ->
     Worker = start_worker(Config),
@@ -226,7 +244,7 @@ blocked_stdout_bounds_memory(Config) ->
     port_by_hand:sanitized() orelse ?assert(Grown < 64 * ?MIB + 600 * 400 * 1024),
     %% stdin is read all the time.
     {Micros, _} = timer:tc(fun() ->
-        [port_by_hand:send(P, {credit, Tag, 1}) || Tag <- Streams, _ <- lists:seq(1, 100)],
+        [port_by_hand:send(P, {credit, Tag, 1}) || Tag <- Streams, _ <- lists:seq(1, 1000)],
         port_by_hand:send(P, [{cancel, Tag} || Tag <- Streams]),
         port_by_hand:send(P, {disconnect, d, <<"leaving">>, now})
     end),
@@ -403,7 +421,7 @@ serves(P, Id) ->
 echo_calls(_P, 0) ->
     ok;
 echo_calls(P, N) ->
-    Tags = [port_by_hand:call(P, <<"w">>, <<"echo">>, #{<<"a">> => <<"b">>}) || _ <- lists:seq(1, 100)],
+    Tags = [port_by_hand:call(P, <<"w">>, <<"echo">>, #{<<"a">> => <<"b">>}) || _ <- lists:seq(1, 1000)],
     [{ok, _, #{<<"a">> := <<"b">>}, _} = port_by_hand:take(P, 10_000) || _ <- Tags],
     echo_calls(P, N - 100).
 
