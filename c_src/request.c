@@ -45,9 +45,10 @@ static uint8_t *put_hex(uint8_t *at, uint64_t value)
 /* "smx-1f-1": told apart from those of other port programs by the clock. printf would be a fiftieth of a call. */
 static struct smx_span generate_id(uint8_t id[40])
 {
+    static const uint8_t prefix[] = {'s', 'm', 'x', '-'};
     static uint64_t serial;
-    memcpy(id, "smx-", 4);
-    uint8_t *at = put_hex(id + 4, (uint64_t)smx_now_us());
+    memcpy(id, prefix, sizeof(prefix));
+    uint8_t *at = put_hex(id + sizeof(prefix), (uint64_t)smx_now_us());
     *at++ = '-';
     return (struct smx_span){id, (size_t)(put_hex(at, ++serial) - id)};
 }
