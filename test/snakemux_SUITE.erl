@@ -552,7 +552,7 @@ crash_loop(_) ->
     Mux = start([]),
     {ok, _} = snakemux:add_worker(Mux, python(#{env => #{"FAIL" => "the model file is missing"}})),
     %% Calls say why, when there is no hope left for them.
-    {error, #{code := deadline_exceeded, message := Message}} = snakemux:execute(Mux, <<"whoami">>, #{}, #{timeout => 1500}),
+    {error, #{code := unavailable, message := Message}} = snakemux:execute(Mux, <<"whoami">>, #{}, #{timeout => 30_000}),
     ?assertNotEqual(nomatch, string:find(Message, "ended with status 3")),
     ?assertNotEqual(nomatch, string:find(Message, "  | the model file is missing")),
     Restarts = fun() -> {ok, [#{restarts := N}]} = snakemux:workers(Mux), N end,
