@@ -14,6 +14,7 @@
     ten_thousand_large_answers_at_once/1,
     worker_that_takes_nothing_holds_nobody/1,
     deadlines_pass_while_the_program_is_stopped/1,
+    idle_program_takes_no_time/1,
     blocked_stdout_bounds_memory/1,
     owner_that_never_reads_is_bounded/1,
     exhausted_descriptors_harm_new_connections_only/1,
@@ -222,6 +223,17 @@ deadlines_pass_while_the_program_is_stopped(Config) ->
     [port_by_hand:fails(element(2, port_by_hand:collect(P, Tag, 3_000)), deadline_exceeded, transport, deadline)
      || Tag <- Stalled ++ Silent],
     serves(P, <<"w">>),
+    done(P, Worker).
+
+%% It looks for more to do after it was busy, but not for long.
+idle_program_takes_no_time(Config) ->
+    Worker = start_worker(Config),
+    P = port_by_hand:open(),
+    connect(P, <<"w">>, Worker),
+    serves(P, <<"w">>),
+    Before = port_by_hand:cpu_ms(port_by_hand:pid(P)),
+    timer:sleep(3_000),
+    ?assert(port_by_hand:cpu_ms(port_by_hand:pid(P)) - Before =< 20),
     done(P, Worker).
 
 %% Nobody reads stdout while 100 endless streams with infinite credit and 500 large answers are on their way.
