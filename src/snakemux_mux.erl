@@ -5,7 +5,7 @@
 -module(snakemux_mux).
 -behaviour(gen_server).
 
--export([start_link/1, ref/1, command/3, send/2, connect/2, disconnect/4, replace/4, sync/1, kill/2]).
+-export([start_link/1, ref/1, command/3, send/2, connect/2, disconnect/4, replace/4, sync/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -define(HELLO_TIMEOUT, 5000).
@@ -190,7 +190,8 @@ handle_info({'DOWN', _, process, Pid, _}, #state{table = Table} = State) ->
     lists:foreach(fun snakemux_table:take_call/1, Refs),
     {noreply, push(cancels(Refs), State)};
 handle_info({Port, {exit_status, Status}}, #state{port = Port} = State) ->
-    {noreply, port_down(exit_text(Status, State), State)};
+    #state{ready = Ready, options = #{program := Program}} = State,
+    {noreply, port_down(snakemux_program:exit_text(Status, Ready =/= undefined, Program), State)};
 handle_info({'EXIT', Port, Reason}, #state{port = Port} = State) ->
     {noreply, port_down(io_lib:format("its port closed: ~p", [Reason]), State)};
 handle_info(tick, State) ->
@@ -232,46 +233,24 @@ await_pong(#state{ready = undefined} = State) -> State;
 await_pong(State) -> await_pong(push([{ping, {mux, last}}], State#state{silent = 1}), now_ms() + ?LAST_WORDS).
 
 await_pong(#state{silent = Silent, port = Port} = State, _) when Silent =:= 0; Port =:= undefined -> State;
-await_pong(#state{os_pid = Pid, table = Table} = State, Until) ->
+await_pong(State, Until) ->
     receive
         Message -> await_pong(handle(Message, State), Until)
     after max(0, Until - now_ms()) ->
-        kill(Pid, Table),
+        kill(State),
         State
     end.
 
 %% ---- The port program ----
 
 start_port(#state{options = #{program := Program, arguments := Arguments}} = State) ->
-    Options = [
-        binary, exit_status, use_stdio, {packet, 4}, {args, ["port" | Arguments]}, {env, snakemux_env:filtered(all)}
-    ],
-    try open_port({spawn_executable, Program}, Options) of
-        Port ->
+    case snakemux_program:start(Program, Arguments) of
+        {ok, Port} ->
             erlang:send_after(?HELLO_TIMEOUT, self(), {hello_timeout, Port}),
-            Pid = case erlang:port_info(Port, os_pid) of {os_pid, P} -> P; undefined -> undefined end,
-            State#state{port = Port, os_pid = Pid, silent = 0}
-    catch
-        error:Reason -> port_down(start_text(Program, Reason), State)
+            State#state{port = Port, os_pid = snakemux_program:os_pid(Port), silent = 0};
+        {error, Text} ->
+            port_down(Text, State)
     end.
-
-start_text(Program, enoent) ->
-    io_lib:format("~ts is not there: build it with make (or mix compile, rebar3 compile), or set the option program",
-                  [Program]);
-start_text(Program, eacces) ->
-    io_lib:format("~ts may not be executed: chmod +x it", [Program]);
-start_text(Program, Reason) ->
-    io_lib:format("~ts can't be started: ~p", [Program, Reason]).
-
-exit_text(127, #state{options = #{program := Program}}) ->
-    io_lib:format("it ended at once with status 127: most likely a shared library is missing; ldd ~ts names it",
-                  [Program]);
-exit_text(Status, #state{options = #{program := Program}}) when Status > 128 ->
-    io_lib:format("~ts was ended by signal ~b", [Program, Status - 128]);
-exit_text(Status, #state{ready = undefined, options = #{program := Program}}) ->
-    io_lib:format("~ts ended with status ~b before it said hello: run it with --version to see why", [Program, Status]);
-exit_text(Status, #state{options = #{program := Program}}) ->
-    io_lib:format("~ts ended with status ~b", [Program, Status]).
 
 %% The end of the port program: every waiting caller hears of it at once; the workers go on, a new one is started.
 port_down(Why, #state{name = Name, table = Table, ready = Ready} = State) ->
@@ -297,30 +276,18 @@ down_error(Why) ->
 close(#state{port = undefined}) -> ok;
 close(#state{port = Port, ready = Ready} = State) ->
     %% One that never said hello may not care about its stdin either.
-    Ready =/= undefined orelse kill(State#state.os_pid, State#state.table),
-    catch port_close(Port),
-    receive {'EXIT', Port, _} -> ok after 0 -> ok end.
+    Ready =/= undefined orelse kill(State),
+    snakemux_program:close(Port).
 
-%% @private
-%% SIGKILL, and done when this returns. There may be no kill(1): the port program can do it too.
--spec kill(pos_integer() | undefined, snakemux_table:table()) -> ok.
-kill(undefined, _) -> ok;
-kill(Pid, Table) ->
-    Program = snakemux_table:setting(Table, program),
-    {Command, Flag} = case os:find_executable("kill") of false -> {Program, "kill"}; Found -> {Found, "-KILL"} end,
-    try open_port({spawn_executable, Command}, [{args, [Flag, integer_to_list(Pid)]}, exit_status, stderr_to_stdout]) of
-        Port -> receive {Port, {exit_status, _}} -> ok; {'EXIT', Port, _} -> ok after 1000 -> ok end
-    catch
-        error:_ -> ok
-    end.
+kill(#state{os_pid = Pid, options = #{program := Program}}) -> snakemux_program:kill(Pid, Program).
 
 fail_calls(#state{table = Table}, Error) ->
     lists:foreach(fun(Ref) -> finish(Ref, {error, Error}) end, snakemux_table:calls(Table, all)).
 
 tick(#state{ready = undefined} = State) ->
     State;
-tick(#state{silent = ?SILENT_TICKS, os_pid = Pid, table = Table} = State) ->
-    kill(Pid, Table),
+tick(#state{silent = ?SILENT_TICKS} = State) ->
+    kill(State),
     port_down("it said nothing for several seconds and was killed", State);
 tick(#state{silent = Silent, table = Table, options = #{session_ttl := Ttl}} = State) ->
     snakemux_table:expire_pins(Table, now_ms(), Ttl),
@@ -475,8 +442,6 @@ hello(true, _, #{limits := Limits}, #state{port = Port, table = Table} = State) 
     State#state.stopping orelse snakemux_table:publish(Table, Port, direct),
     Next;
 hello(_, Version, Info, #state{options = #{program := Program}} = State) ->
-    Text = io_lib:format("~ts speaks version ~p of the protocol (~p), this application version ~b: build both from one source",
-                         [Program, Version, Info, snakemux_proto:version()]),
-    port_down(Text, State).
+    port_down(snakemux_program:version_text(Version, Info, Program), State).
 
 now_ms() -> erlang:monotonic_time(millisecond).

@@ -200,12 +200,15 @@ port_options(Worker, Values) ->
 %% TERM, KILL after `Grace' ms; returns when the guardian, and with it all of the worker, is gone.
 stop_process(_, #data{port = undefined} = Data) ->
     clean(Data);
-stop_process(Grace, #data{port = Port, table = Table} = Data) ->
+stop_process(Grace, #data{port = Port} = Data) ->
     _ = (catch port_command(Port, io_lib:format("stop ~b\n", [Grace]))),
     %% A guardian that does not end is stopped, or none: its other half ends the worker when it is killed.
-    await_exit(Port, now_ms() + Grace + 1000) orelse snakemux_mux:kill(os_pid(Port), Table),
+    await_exit(Port, now_ms() + Grace + 1000) orelse kill(Port, Data),
     _ = (catch port_close(Port)),
     clean(Data#data{port = undefined}).
+
+kill(Port, #data{table = Table}) ->
+    snakemux_program:kill(snakemux_program:os_pid(Port), snakemux_table:setting(Table, program)).
 
 await_exit(Port, Until) ->
     receive
@@ -334,15 +337,8 @@ show(State, #data{table = Table, worker = #{id := Id, kind := Kind}, info = Info
     Connection = maps:get(state, Info, connecting),
     Seen = case State of starting when Kind =:= attach -> Connection; ready -> Connection; _ -> State end,
     Shown = Info#{id => Id, kind => Kind, state => Seen, restarts => Restarts},
-    More = [{guardian_pid, os_pid(Data#data.port)}, {text, Data#data.text}],
+    More = [{guardian_pid, snakemux_program:os_pid(Data#data.port)}, {text, Data#data.text}],
     snakemux_table:put_worker(Table, Id, self(), maps:merge(Shown, maps:from_list([P || {_, V} = P <- More, V =/= undefined]))),
     Data.
-
-os_pid(undefined) -> undefined;
-os_pid(Port) ->
-    case erlang:port_info(Port, os_pid) of
-        {os_pid, Pid} -> Pid;
-        undefined -> undefined
-    end.
 
 now_ms() -> erlang:monotonic_time(millisecond).
