@@ -132,7 +132,7 @@ init(#{name := Name} = Options) ->
     State = #state{name = Name, table = Table, options = Options},
     snakemux_table:put_process(Table, mux, self()),
     %% What an earlier life of this process left behind.
-    fail_calls(State, down_error("the process that owned the port program ended")),
+    snakemux_delivery:fail_all(Table, down_error("the process that owned the port program ended")),
     lists:foreach(fun(Pid) -> erlang:monitor(process, Pid) end, snakemux_table:callers(Table)),
     erlang:send_after(?TICK, self(), tick),
     %% A port program that is well is there when the instance's start returns, so that calls can wait for workers.
@@ -164,7 +164,7 @@ handle_cast({connect, Id}, #state{table = Table} = State) ->
         [] -> {noreply, State}
     end;
 handle_cast({_, Ref, _, _}, #state{ready = undefined} = State) ->
-    _ = finish(Ref, {error, down_error("it is starting")}),
+    _ = snakemux_delivery:finish(Ref, {error, down_error("it is starting")}),
     {noreply, State};
 handle_cast({disconnect, Ref, Id, How}, State) ->
     {noreply, push([{disconnect, snakemux_table:tag(Ref), Id, How}], State)};
@@ -219,7 +219,7 @@ cancels(Refs) -> [{cancel, snakemux_table:tag(Ref)} || Ref <- Refs].
 
 over(Text, State) ->
     close(State),
-    fail_calls(State, snakemux_proto:error(unavailable, stopping, Text, true)).
+    snakemux_delivery:fail_all(State#state.table, snakemux_proto:error(unavailable, stopping, Text, true)).
 
 drain(#state{table = Table, ready = Ready} = State, Until) ->
     Left = Until - now_ms(),
@@ -257,11 +257,8 @@ port_down(Why, #state{name = Name, table = Table, ready = Ready} = State) ->
     close(State),
     Error = down_error(Why),
     snakemux_table:withdraw(Table, Error#{sent => false}),
-    fail_calls(State, Error),
-    lists:foreach(
-        fun({_, Pid, _}) -> Pid ! {snakemux_worker, connecting, #{reason => port_down}} end,
-        snakemux_table:workers(Table)
-    ),
+    snakemux_delivery:fail_all(Table, Error),
+    snakemux_delivery:tell_workers(connecting, #{reason => port_down}, Table),
     Stable = Ready =/= undefined andalso now_ms() - Ready >= ?STABLE,
     Failures = case Stable of true -> 0; false -> State#state.failures end,
     Delay = case Failures of 0 -> 0; _ -> min(?MAX_BACKOFF, 50 bsl min(Failures, 7)) end,
@@ -280,9 +277,6 @@ close(#state{port = Port, ready = Ready} = State) ->
     snakemux_program:close(Port).
 
 kill(#state{os_pid = Pid, options = #{program := Program}}) -> snakemux_program:kill(Pid, Program).
-
-fail_calls(#state{table = Table}, Error) ->
-    lists:foreach(fun(Ref) -> finish(Ref, {error, Error}) end, snakemux_table:calls(Table, all)).
 
 tick(#state{ready = undefined} = State) ->
     State;
@@ -356,81 +350,14 @@ take_event(Event, #state{port = Port, parts = Parts} = State) ->
         {later, More} -> State#state{parts = More}
     end.
 
-handle_event({chunk, {Caller, Call}, Chunk}, #state{table = Table} = State) ->
-    Ref = {Table, Caller, Call},
-    _ = case snakemux_table:count_chunk(Ref) of
-        {active, Pid} -> Pid ! {snakemux, Ref, {chunk, unwrap(Chunk)}};
-        {passive, Pid} -> Pid ! {snakemux, Ref, {chunk, unwrap(Chunk)}}, Pid ! {snakemux, Ref, passive};
-        over -> over
-    end,
-    State;
-handle_event({ok, {Caller, Call}, Result, Meta}, #state{table = Table} = State) when is_integer(Caller) ->
-    keep_pin(Table, finish({Table, Caller, Call}, {ok, unwrap(Result)}), Meta),
-    State;
-handle_event({done, {Caller, Call}, Meta}, #state{table = Table} = State) ->
-    keep_pin(Table, finish({Table, Caller, Call}, {done, Meta}), Meta),
-    State;
-handle_event({error, {Caller, Call}, Error}, #state{table = Table} = State) when is_integer(Caller) ->
-    keep_pin(Table, finish({Table, Caller, Call}, {error, explain(Error, Table)}), Error),
-    State;
-handle_event({error, {connect, Id}, #{code := Code} = Error}, State) when Code =/= already_exists ->
-    tell_worker(Id, refused, Error, State);
-handle_event({worker, Id, WorkerState, Info}, State) ->
-    tell_worker(Id, WorkerState, Info, State);
 handle_event({hello, Version, Info}, State) ->
     hello(Version =:= snakemux_proto:version(), Version, Info, State);
 handle_event({protocol_error, Info}, State) ->
     logger:error("snakemux ~p: protocol error: ~p", [State#state.name, Info]),
     State;
-handle_event(_, State) ->
+handle_event(Event, #state{table = Table} = State) ->
+    _ = snakemux_delivery:event(Event, Table),
     State.
-
-tell_worker(Id, What, Info, #state{table = Table} = State) ->
-    _ = [Pid ! {snakemux_worker, What, Info} || {ok, Pid, _} <- [snakemux_table:worker(Table, Id)]],
-    State.
-
-%% Whoever takes a call out of the table delivers its end, so there is exactly one.
-finish(Ref, Event) ->
-    case snakemux_table:take_call(Ref) of
-        {ok, Pid, Session} ->
-            Pid ! {snakemux, Ref, Event},
-            {ok, Session};
-        none ->
-            none
-    end.
-
-%% Where a session lives, so that a new port program can be told. An error knows the worker, but not its incarnation.
-keep_pin(_, none, _) -> true;
-keep_pin(_, {ok, undefined}, _) -> true;
-keep_pin(Table, {ok, Session}, #{worker := Id, incarnation := Incarnation}) ->
-    snakemux_table:pin(Table, Session, Id, Incarnation);
-keep_pin(Table, {ok, Session}, #{reason := session_lost}) ->
-    snakemux_table:unpin(Table, Session);
-keep_pin(Table, {ok, Session}, #{worker := Id, sent := true, reason := Reason}) when Reason =/= worker_down ->
-    case snakemux_table:worker(Table, Id) of
-        {ok, _, #{incarnation := I}} -> snakemux_table:has_pin(Table, Session) orelse snakemux_table:pin(Table, Session, Id, I);
-        _ -> true
-    end;
-keep_pin(_, _, _) -> true.
-
-unwrap(#{<<"snakemux.value">> := Value} = Map) when map_size(Map) =:= 1 -> Value;
-unwrap(Value) -> Value.
-
-%% That no worker took a call has reasons that only this side knows. One that is not connected is here all the same.
-explain(#{reason := no_worker, code := not_found, worker := Id} = Error, Table) ->
-    case snakemux_table:worker(Table, Id) of
-        {ok, _, #{state := State}} ->
-            Text = iolist_to_binary(["worker ", Id, " is ", atom_to_binary(State)]),
-            explain(Error#{code := unavailable, reason := worker_down, message := Text}, Table);
-        none ->
-            Error
-    end;
-explain(#{reason := Reason, origin := mux, sent := false, message := Message} = Error, Table)
-        when Reason =:= no_worker; Reason =:= worker_down; Reason =:= deadline ->
-    Texts = [[$\n, Id, ": ", Text] || {Id, _, #{text := Text}} <- snakemux_table:workers(Table)],
-    Error#{message := iolist_to_binary([Message | Texts])};
-explain(Error, _) ->
-    Error.
 
 %% Everything that the last one knew goes in one frame, and before any call.
 hello(true, _, #{limits := Limits}, #state{port = Port, table = Table} = State) ->
