@@ -181,7 +181,7 @@ bool smx_event_write(const struct smx_event *event, bool meta, struct smx_buffer
     case SMX_EVENT_RESULT:
         put_head(out, 4, "ok", event->tag);
         written = smx_codec_decode_pairs(event->codec, event->values, event->style, out, why);
-        if (meta || event->meta.of_session)
+        if (meta)
             put_meta(out, &event->meta);
         else
             smx_term_put_map(out, 0);
@@ -197,6 +197,12 @@ bool smx_event_write(const struct smx_event *event, bool meta, struct smx_buffer
     case SMX_EVENT_ERROR:
         put_head(out, 3, "error", event->tag);
         put_error(out, event);
+        break;
+    case SMX_EVENT_PINNED:
+        put_head(out, 4, "pinned", event->tag);
+        smx_term_put_binary(out, event->session);
+        smx_term_put_binary(out, event->meta.worker);
+        smx_term_put_binary(out, event->meta.incarnation);
         break;
     case SMX_EVENT_PROTOCOL_ERROR:
         put_head(out, 2, "protocol_error", (struct smx_span){0});

@@ -4,10 +4,7 @@
 
 #include "protocol.h"
 
-/*
- * Appends the event's term, without the version byte. As smx_sink.emit: false leaves `out` unchanged. Without `meta` a
- * RESULT tells its Meta only when its call was one of a session.
- */
+/* Appends the event's term, without the version byte. As smx_sink.emit: false leaves `out` unchanged. */
 bool smx_event_write(const struct smx_event *event, bool meta, struct smx_buffer *out, struct smx_error *why);
 
 #endif

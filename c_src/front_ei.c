@@ -72,6 +72,8 @@ bool smx_front_ei_emit(void *self, const struct smx_event *event, struct smx_err
 {
     struct smx_front_ei *front = self;
     struct smx_buffer *out = front->out;
+    if (event->kind == SMX_EVENT_PINNED && !front->pins)
+        return true;
     if (front->parts.lanes && is_given_up(event))
         smx_parts_drop(&front->parts, event->tag);
     size_t weight = front->fragment > 0 ? weight_of(event) : 0;
@@ -128,11 +130,13 @@ static void reject(struct smx_front_ei *front, size_t offset, const char *reason
 static void emit_options(struct smx_front_ei *front, const struct smx_command_reader *reader)
 {
     struct smx_buffer now = {0};
-    smx_term_put_map(&now, 3);
+    smx_term_put_map(&now, 4);
     smx_term_put_atom(&now, "batch");
     smx_term_put_bool(&now, reader->options.batch);
     smx_term_put_atom(&now, "meta");
     smx_term_put_bool(&now, reader->options.meta);
+    smx_term_put_atom(&now, "pins");
+    smx_term_put_bool(&now, reader->options.pins);
     smx_term_put_atom(&now, "fragment");
     if (reader->options.fragment > 0)
         smx_term_put_int(&now, reader->options.fragment);
@@ -143,6 +147,7 @@ static void emit_options(struct smx_front_ei *front, const struct smx_command_re
     smx_front_ei_flush(front); /* an open frame ends as it began */
     front->batch = reader->options.batch;
     front->meta = reader->options.meta;
+    front->pins = reader->options.pins;
     front->fragment = (size_t)reader->options.fragment;
 }
 

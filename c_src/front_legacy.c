@@ -365,6 +365,7 @@ bool smx_front_legacy_emit(void *self, const struct smx_event *event, struct smx
     case SMX_EVENT_OK: /* of connect and disconnect */
     case SMX_EVENT_CHUNK:
     case SMX_EVENT_DONE:
+    case SMX_EVENT_PINNED:
     case SMX_EVENT_PROTOCOL_ERROR:
         break;
     }

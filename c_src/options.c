@@ -67,6 +67,7 @@ static const struct option connect_options[] = {
 static const struct option front_options[] = {
     {"batch", BOOL, offsetof(struct smx_front_options, batch), "true or false", .names = {"false", "true"}},
     {"meta", BOOL, offsetof(struct smx_front_options, meta), "true or false", .names = {"false", "true"}},
+    {"pins", BOOL, offsetof(struct smx_front_options, pins), "true or false", .names = {"false", "true"}},
     {"fragment", NUMBER, offsetof(struct smx_front_options, fragment), INT_MAX_TEXT " (bytes) or off", .atom = "off",
      .instead = 0},
 };

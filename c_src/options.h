@@ -7,7 +7,8 @@
 /* The options of {options, Tag, Map}. One that the map leaves out has its default again. */
 struct smx_front_options {
     bool batch;       /* several events in one frame */
-    bool meta;        /* with every ok of a call; else only with those of sessions */
+    bool meta;        /* with the ok of a call, else #{} */
+    bool pins;        /* a session that gets a pin is told of */
     int64_t fragment; /* events that carry more bytes travel in parts of so many; 0: none does */
 };
 

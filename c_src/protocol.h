@@ -205,7 +205,6 @@ struct smx_meta {
     int64_t timestamp; /* the worker's, nanoseconds since 1970; 0: none */
     int64_t duration_us;
     int64_t chunks; /* -1: not a stream */
-    bool of_session;
     struct smx_pairs metadata;
 };
 
@@ -217,6 +216,7 @@ enum smx_event_kind {
     SMX_EVENT_CHUNK,          /* tag, values by codec */
     SMX_EVENT_DONE,           /* tag, meta */
     SMX_EVENT_ERROR,          /* tag, error, meta, command, delivered */
+    SMX_EVENT_PINNED,         /* session, meta.worker, meta.incarnation */
     SMX_EVENT_PROTOCOL_ERROR, /* error.reason and message, offset */
 };
 
@@ -231,6 +231,7 @@ struct smx_event {
     struct smx_pairs values;
     struct smx_meta meta;
     const struct smx_error *error;
+    struct smx_span session;
     struct smx_span command;
     int64_t delivered; /* chunks, of a stream's error; -1: not a stream */
     size_t offset;

@@ -105,7 +105,6 @@ static struct smx_meta meta_of(const struct smx_request *request)
         .timestamp = request->answer.timestamp,
         .duration_us = smx_now_us() - request->started_us,
         .chunks = is_stream(request) ? request->chunks : -1,
-        .of_session = request->session.len > 0,
     };
     if (request->conn) {
         meta.worker = smx_buffer_span(&request->conn->id);

@@ -54,6 +54,18 @@ static bool find_target(struct smx_bridge *bridge, const struct smx_command *com
     return false;
 }
 
+/* So that the owner can tell the next port program, also when this one ends before the session's first answer. */
+static void emit_pinned(struct smx_bridge *bridge, const struct smx_session *session)
+{
+    struct smx_error none = {0};
+    struct smx_event event = {
+        .kind = SMX_EVENT_PINNED,
+        .session = smx_buffer_span(&session->id),
+        .meta = {.worker = smx_buffer_span(&session->worker), .incarnation = smx_buffer_span(&session->incarnation)},
+    };
+    bridge->sink.emit(bridge->sink.front, &event, &none);
+}
+
 /* A session's call pins it, and its use keeps it alive. */
 static bool use_session(struct smx_bridge *bridge, const struct smx_request *request, const struct smx_conn *conn,
                         struct smx_error *why)
@@ -61,13 +73,16 @@ static bool use_session(struct smx_bridge *bridge, const struct smx_request *req
     if (request->session.len == 0)
         return true;
     struct smx_session *session = smx_session_find(&bridge->sessions, request->session);
-    if (!session || session->incarnation.len == 0)
+    bool pins = !session || session->incarnation.len == 0;
+    if (pins)
         session = smx_session_pin(&bridge->sessions, request->session, smx_buffer_span(&conn->id),
                                   smx_buffer_span(&conn->incarnation));
     if (!session)
         return smx_error_set(why, SMX_RESOURCE_EXHAUSTED, "too_many_sessions",
                              "there are max_sessions (%zu) sessions already: end some, or raise --max-sessions",
                              bridge->limits.max_sessions);
+    if (pins)
+        emit_pinned(bridge, session);
     session->running++;
     smx_session_touch(&bridge->sessions, session);
     return true;

@@ -13,12 +13,14 @@ event({chunk, {Caller, Call}, Chunk}, Table) ->
         {passive, Pid} -> Pid ! {snakemux, Ref, {chunk, unwrap(Chunk)}}, Pid ! {snakemux, Ref, passive};
         over -> over
     end;
-event({ok, {Caller, Call}, Result, Meta}, Table) when is_integer(Caller) ->
-    keep_pin(Table, finish({Table, Caller, Call}, {ok, unwrap(Result)}), Meta);
+event({ok, {Caller, Call}, Result, _}, Table) when is_integer(Caller) ->
+    use_pin(Table, finish({Table, Caller, Call}, {ok, unwrap(Result)}), none);
 event({done, {Caller, Call}, Meta}, Table) ->
-    keep_pin(Table, finish({Table, Caller, Call}, {done, Meta}), Meta);
-event({error, {Caller, Call}, Error}, Table) when is_integer(Caller) ->
-    keep_pin(Table, finish({Table, Caller, Call}, {error, explain(Error, Table)}), Error);
+    use_pin(Table, finish({Table, Caller, Call}, {done, Meta}), none);
+event({error, {Caller, Call}, #{reason := Reason} = Error}, Table) when is_integer(Caller) ->
+    use_pin(Table, finish({Table, Caller, Call}, {error, explain(Error, Table)}), Reason);
+event({pinned, Session, Id, Incarnation}, Table) ->
+    snakemux_table:pin(Table, Session, Id, Incarnation);
 event({error, {connect, Id}, #{code := Code} = Error}, Table) when Code =/= already_exists ->
     tell_worker(Id, refused, Error, Table);
 event({worker, Id, WorkerState, Info}, Table) ->
@@ -50,19 +52,10 @@ tell_workers(What, Info, Table) ->
 tell_worker(Id, What, Info, Table) ->
     [Pid ! {snakemux_worker, What, Info} || {ok, Pid, _} <- [snakemux_table:worker(Table, Id)]].
 
-%% Where a session lives, so that a new port program can be told. An error knows the worker, but not its incarnation.
-keep_pin(_, none, _) -> true;
-keep_pin(_, {ok, undefined}, _) -> true;
-keep_pin(Table, {ok, Session}, #{worker := Id, incarnation := Incarnation}) ->
-    snakemux_table:pin(Table, Session, Id, Incarnation);
-keep_pin(Table, {ok, Session}, #{reason := session_lost}) ->
-    snakemux_table:unpin(Table, Session);
-keep_pin(Table, {ok, Session}, #{worker := Id, sent := true, reason := Reason}) when Reason =/= worker_down ->
-    case snakemux_table:worker(Table, Id) of
-        {ok, _, #{incarnation := I}} -> snakemux_table:has_pin(Table, Session) orelse snakemux_table:pin(Table, Session, Id, I);
-        _ -> true
-    end;
-keep_pin(_, _, _) -> true.
+%% A call of a session ended: its pin is kept from now on for another session_ttl.
+use_pin(Table, {ok, Session}, session_lost) -> snakemux_table:unpin(Table, Session);
+use_pin(Table, {ok, Session}, _) when Session =/= undefined -> snakemux_table:use_pin(Table, Session);
+use_pin(_, _, _) -> true.
 
 unwrap(#{<<"snakemux.value">> := Value} = Map) when map_size(Map) =:= 1 -> Value;
 unwrap(Value) -> Value.

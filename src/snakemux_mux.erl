@@ -364,7 +364,7 @@ hello(true, _, #{limits := Limits}, #state{port = Port, table = Table} = State) 
     Pins = [{pin, Session, Id, Incarnation} || {Session, Id, Incarnation} <- snakemux_table:pins(Table)],
     Wanted = snakemux_table:wanted(Table, all),
     Way = case maps:get(max_frame, Limits, 0) > 2 * ?SMALL * ?MOST_GATHERED of true -> direct; false -> never end,
-    Options = {options, {mux, options}, #{batch => true, meta => false, fragment => ?FRAGMENT}},
+    Options = {options, {mux, options}, #{batch => true, meta => false, pins => true, fragment => ?FRAGMENT}},
     Next = push([Options | Wanted ++ Pins], State#state{ready = now_ms(), way = Way}),
     State#state.stopping orelse snakemux_table:publish(Table, Port, direct),
     Next;

@@ -7,7 +7,7 @@
 -export([caller/1, remove_caller/2, callers/1]).
 -export([ref/2, tag/1, add_call/3, take_call/1, calls/2, has_calls/1, count_chunk/1, add_credit/2]).
 -export([claim_worker/2, put_worker/4, remove_worker/2, worker/2, workers/1, want/3, unwant/2, wanted/2]).
--export([pin/4, has_pin/2, unpin/2, pins/1, expire_pins/3]).
+-export([pin/4, use_pin/2, unpin/2, pins/1, expire_pins/3]).
 
 -export_type([table/0, ref/0, tag/0]).
 
@@ -233,8 +233,9 @@ wanted(Table, Id) -> [Connect || {_, Connect} <- ets:lookup(Table, {want, Id})].
 pin(Table, Session, Id, Incarnation) ->
     ets:insert(Table, {{pin, Session}, Id, Incarnation, erlang:monotonic_time(millisecond)}).
 
--spec has_pin(table(), snakemux_proto:session()) -> boolean().
-has_pin(Table, Session) -> ets:member(Table, {pin, Session}).
+%% @doc Its time to live starts anew, if there is such a pin.
+-spec use_pin(table(), snakemux_proto:session()) -> boolean().
+use_pin(Table, Session) -> ets:update_element(Table, {pin, Session}, {4, erlang:monotonic_time(millisecond)}).
 
 -spec unpin(table(), snakemux_proto:session()) -> true.
 unpin(Table, Session) -> ets:delete(Table, {pin, Session}).
@@ -242,10 +243,14 @@ unpin(Table, Session) -> ets:delete(Table, {pin, Session}).
 -spec pins(table()) -> [{snakemux_proto:session(), snakemux_proto:worker_id(), binary()}].
 pins(Table) -> ets:select(Table, [{{{pin, '$1'}, '$2', '$3', '_'}, [], [{{'$1', '$2', '$3'}}]}]).
 
-%% @doc Forgets pins that were not used for `Ttl' ms before `Now', as the port program does.
--spec expire_pins(table(), integer(), pos_integer()) -> non_neg_integer().
+%% @doc Forgets pins that were not used for `Ttl' ms before `Now', as the port program does: a running call is a use.
+-spec expire_pins(table(), integer(), pos_integer()) -> ok.
 expire_pins(Table, Now, Ttl) ->
-    ets:select_delete(Table, [{{{pin, '_'}, '_', '_', '$1'}, [{'<', '$1', Now - Ttl}], [true]}]).
+    Idle = ets:select(Table, [{{{pin, '$1'}, '_', '_', '$2'}, [{'<', '$2', Now - Ttl}], ['$1']}]),
+    lists:foreach(fun(Session) -> is_running(Table, Session) andalso use_pin(Table, Session) orelse unpin(Table, Session) end, Idle).
+
+is_running(Table, Session) ->
+    ets:select(Table, [{{{'$1', '_'}, '_', '_', Session}, [{is_integer, '$1'}], [true]}], 1) =/= '$end_of_table'.
 
 %% @doc Who has the table: as long as there is such a process, every call hears of its end.
 -spec owner(ref()) -> pid() | undefined.

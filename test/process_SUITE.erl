@@ -14,7 +14,7 @@ suite() -> [{timetrap, {minutes, 1}}].
 all() ->
     [
         beam_killed, beam_terminated, guardian_killed, inner_guardian_killed,
-        port_killed, port_killed_again_and_again, port_stopped, port_stopped_while_idle, pins_after_errors,
+        port_killed, port_killed_again_and_again, port_stopped, port_stopped_while_idle, pins_after_errors, pins_of_running_calls,
         mux_killed, supervisor_killed, all_killed_and_started_again, worker_process_killed, commands_handed_over, large_results_come_whole,
         worker_killed, worker_killed_in_stream, worker_stopped, worker_stopped_while_written_to, foreign_worker_stopped, kill_unresponsive,
         program_missing, program_not_executable, program_lacks_library, program_fails, program_of_other_version, program_says_nothing,
@@ -170,13 +170,28 @@ port_stopped_while_idle(_) ->
 
 %% A session whose first call failed has its memory all the same.
 pins_after_errors(_) ->
+    pins_hold(fun(Mux, Sessions) ->
+        [{error, #{origin := worker}} = snakemux:execute(Mux, <<"add_up_and_fail">>, #{by => 1}, #{session => S}) || S <- Sessions]
+    end).
+
+%% And so has one whose first call was still running when the port program died.
+pins_of_running_calls(_) ->
+    pins_hold(fun(Mux, Sessions) ->
+        [snakemux:execute_async(Mux, <<"add_up_and_block">>, #{by => 1}, #{session => S}) || S <- Sessions],
+        eventually(fun() ->
+            lists:sum([exec_on(Mux, Id, <<"begun">>, #{name => added}) || Id <- [<<"py-0">>, <<"py-1">>]]) =:= length(Sessions)
+        end)
+    end).
+
+pins_hold(First) ->
     Mux = start([python(#{count => 2})]),
     Sessions = [<<"s", (integer_to_binary(N))/binary>> || N <- lists:seq(1, 8)],
-    [{error, #{origin := worker}} = snakemux:execute(Mux, <<"add_up_and_fail">>, #{by => 1}, #{session => S}) || S <- Sessions],
+    First(Mux, Sessions),
     signal("KILL", port_pid(Mux)),
     eventually(fun() -> element(1, snakemux:stats(Mux)) =:= ok end),
     mux_tools:wait_ready(Mux, 1000),
-    [{ok, #{<<"total">> := 2}} = snakemux:execute(Mux, <<"add_up">>, #{by => 1}, #{session => S}) || S <- Sessions].
+    %% In another order: sessions that are not pinned would not meet their memory by chance, as workers take turns.
+    [{ok, #{<<"total">> := 2}} = snakemux:execute(Mux, <<"add_up">>, #{by => 1}, #{session => S}) || S <- lists:reverse(Sessions)].
 
 %% ---- Processes of the application end ----
 
@@ -301,6 +316,10 @@ worker_killed(_) ->
     {ok, _} = snakemux:execute(Mux, <<"whoami">>),
     mux_tools:wait_ready(Mux, 5000),
     ?assertNotEqual(Worker, pid_of(Mux, <<"py-0">>)).
+
+exec_on(Mux, Id, Command, Args) ->
+    {ok, Result} = snakemux:execute(Mux, Command, Args, #{worker => Id}),
+    Result.
 
 begun(Mux, Name) -> snakemux:execute(Mux, <<"begun">>, #{name => Name}, #{worker => <<"py-0">>}).
 

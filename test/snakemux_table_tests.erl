@@ -104,9 +104,18 @@ pins_test() ->
     snakemux_table:pin(Table, <<"s">>, <<"w">>, <<"i">>),
     ?assertEqual([{<<"s">>, <<"w">>, <<"i">>}], snakemux_table:pins(Table)),
     Now = erlang:monotonic_time(millisecond),
-    ?assertEqual(0, snakemux_table:expire_pins(Table, Now, 1000)),
-    ?assertEqual(1, snakemux_table:expire_pins(Table, Now + 2000, 1000)),
-    ?assertNot(snakemux_table:has_pin(Table, <<"s">>)).
+    ok = snakemux_table:expire_pins(Table, Now, 1000),
+    ?assertMatch([_], snakemux_table:pins(Table)),
+    %% Not while a call of the session runs.
+    {_, Caller} = snakemux_table:caller(Table),
+    Ref = snakemux_table:ref(Table, Caller),
+    snakemux_table:add_call(Ref, infinity, <<"s">>),
+    ok = snakemux_table:expire_pins(Table, Now + 2000, 1000),
+    ?assertMatch([_], snakemux_table:pins(Table)),
+    {ok, _, <<"s">>} = snakemux_table:take_call(Ref),
+    ok = snakemux_table:expire_pins(Table, Now + 2000, 1000),
+    ?assertEqual([], snakemux_table:pins(Table)),
+    ?assertNot(snakemux_table:use_pin(Table, <<"s">>)).
 
 %% A process keeps its number while the table lives, also when it speaks to another instance in between.
 caller_test() ->

@@ -55,6 +55,8 @@ static const struct {
       .term = TEXT("\x74\0\0\0\x01\x77\x07version\x6d\0\0\0\x05"
                    "0.1.0")}},
     {"worker", {.kind = SMX_EVENT_WORKER, .meta = {.worker = TEXT("py-1")}, .state = "ready"}},
+    {"pinned",
+     {.kind = SMX_EVENT_PINNED, .session = TEXT("s1"), .meta = {.worker = TEXT("py-1"), .incarnation = TEXT("i1")}}},
     {"ok", {.kind = SMX_EVENT_OK, .tag = TAG, .term = TEXT("\x77\x04pong")}},
     {"result_raw", {.kind = SMX_EVENT_RESULT, .tag = TAG, .values = PAIRS(raw), .meta = FULL_META}},
     {"result_json",

@@ -167,7 +167,7 @@ static void with_batch_the_events_of_a_turn_are_one_frame(void **state)
 {
     /* {options, 1, #{batch => true}} */
     expect(*state, "83680377076f7074696f6e736101740000000177056261746368770474727565", "",
-           "{ok,1,#{batch=>true,meta=>true,fragment=>off},#{}}\n");
+           "{ok,1,#{batch=>true,meta=>true,pins=>false,fragment=>off},#{}}\n");
     emit_done(*state, 1);
     emit_done(*state, 1);
     emit_done(*state, 1);
@@ -175,12 +175,12 @@ static void with_batch_the_events_of_a_turn_are_one_frame(void **state)
                         "[{ok,1,<<\"x\">>,#{}},{ok,1,<<\"x\">>,#{}},{ok,1,<<\"x\">>,#{}}]\n");
     assert_string_equal(test_front_events(*state), "");
     expect(*state, "83680377076f7074696f6e7361017400000000", "",
-           "[{ok,1,#{batch=>false,meta=>true,fragment=>off},#{}}]\n");
+           "[{ok,1,#{batch=>false,meta=>true,pins=>false,fragment=>off},#{}}]\n");
     emit_done(*state, 1);
     assert_string_equal(test_front_events(*state), "{ok,1,<<\"x\">>,#{}}\n");
 }
 
-static void without_meta_only_sessions_have_it(void **state)
+static void without_meta_no_call_has_it(void **state)
 {
     struct test_front *test = *state;
     struct smx_error why = {0};
@@ -188,17 +188,29 @@ static void without_meta_only_sessions_have_it(void **state)
     struct smx_event event = {.kind = SMX_EVENT_RESULT,
                               .tag = {tag, sizeof(tag)},
                               .meta = {.worker = smx_span_of("w"), .duration_us = 7, .chunks = -1}};
-    const char *all = "{ok,1,#{},#{worker=><<\"w\">>,duration_us=>7,metadata=>#{}}}\n";
     assert_true(smx_front_ei_emit(&test->front, &event, &why));
-    assert_string_equal(test_front_events(test), all);
+    assert_string_equal(test_front_events(test), "{ok,1,#{},#{worker=><<\"w\">>,duration_us=>7,metadata=>#{}}}\n");
     /* {options, 1, #{meta => false}} */
     expect(test, "83680377076f7074696f6e736101740000000177046d657461770566616c7365", "",
-           "{ok,1,#{batch=>false,meta=>false,fragment=>off},#{}}\n");
+           "{ok,1,#{batch=>false,meta=>false,pins=>false,fragment=>off},#{}}\n");
     assert_true(smx_front_ei_emit(&test->front, &event, &why));
     assert_string_equal(test_front_events(test), "{ok,1,#{},#{}}\n");
-    event.meta.of_session = true;
+}
+
+static void pins_are_told_to_who_wants_to_know(void **state)
+{
+    struct test_front *test = *state;
+    struct smx_error why = {0};
+    struct smx_event event = {.kind = SMX_EVENT_PINNED,
+                              .session = smx_span_of("s"),
+                              .meta = {.worker = smx_span_of("w"), .incarnation = smx_span_of("i")}};
     assert_true(smx_front_ei_emit(&test->front, &event, &why));
-    assert_string_equal(test_front_events(test), all);
+    assert_string_equal(test_front_events(test), "");
+    /* {options, 1, #{pins => true}} */
+    expect(test, "83680377076f7074696f6e7361017400000001770470696e73770474727565", "",
+           "{ok,1,#{batch=>false,meta=>true,pins=>true,fragment=>off},#{}}\n");
+    assert_true(smx_front_ei_emit(&test->front, &event, &why));
+    assert_string_equal(test_front_events(test), "{pinned,<<\"s\">>,<<\"w\">>,<<\"i\">>}\n");
 }
 
 static bool emit_chunk(struct test_front *test, const uint8_t *tag, const char *text)
@@ -215,7 +227,7 @@ static void large_events_go_in_parts_and_small_ones_overtake_them(void **state)
     struct test_front *test = *state;
     /* {options, 1, #{fragment => 40}} */
     expect(test, "83680377076f7074696f6e73610174000000017708667261676d656e746128", "",
-           "{ok,1,#{batch=>false,meta=>true,fragment=>40},#{}}\n");
+           "{ok,1,#{batch=>false,meta=>true,pins=>false,fragment=>40},#{}}\n");
     assert_true(emit_chunk(test, one, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"));
     assert_true(emit_chunk(test, one, "b")); /* keeps its place */
     assert_true(emit_chunk(test, two, "c"));
@@ -269,7 +281,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_wrong_message_under_a_live_tag_does_not_end_the_call, setup, teardown),
         cmocka_unit_test_setup_teardown(without_batch_every_event_is_a_frame, setup, teardown),
         cmocka_unit_test_setup_teardown(with_batch_the_events_of_a_turn_are_one_frame, setup, teardown),
-        cmocka_unit_test_setup_teardown(without_meta_only_sessions_have_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(without_meta_no_call_has_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(pins_are_told_to_who_wants_to_know, setup, teardown),
         cmocka_unit_test_setup_teardown(large_events_go_in_parts_and_small_ones_overtake_them, setup, teardown),
         cmocka_unit_test_setup_teardown(parts_of_a_cancelled_call_are_dropped, setup, teardown),
         cmocka_unit_test_setup_teardown(a_batch_is_closed_at_a_mebibyte, setup, teardown),

@@ -113,6 +113,12 @@ def add_up_and_fail(by: int, ctx: Context):
 
 
 @worker.command
+def add_up_and_block(by: int, ctx: Context):
+    ctx.session["total"] = ctx.session.get("total", 0) + by
+    block("added", ctx)
+
+
+@worker.command
 async def sessions():
     return len(worker.sessions)
 
