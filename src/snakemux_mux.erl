@@ -191,7 +191,7 @@ handle_info({'DOWN', _, process, Pid, _}, #state{table = Table} = State) ->
     {noreply, push(cancels(Refs), State)};
 handle_info({Port, {exit_status, Status}}, #state{port = Port} = State) ->
     #state{ready = Ready, options = #{program := Program}} = State,
-    {noreply, port_down(snakemux_program:exit_text(Status, Ready =/= undefined, Program), State)};
+    {noreply, port_down(snakemux_program:exit_text(Status, Ready =/= undefined, Program), State#state{os_pid = undefined})};
 handle_info({'EXIT', Port, Reason}, #state{port = Port} = State) ->
     {noreply, port_down(io_lib:format("its port closed: ~p", [Reason]), State)};
 handle_info(tick, State) ->
@@ -217,7 +217,9 @@ terminate(_, State) ->
 
 cancels(Refs) -> [{cancel, snakemux_table:tag(Ref)} || Ref <- Refs].
 
-over(Text, State) ->
+over(Text, #state{ready = Ready} = State) ->
+    %% The BEAM may end right after this, and what it was about to kill would stay.
+    Ready =/= undefined orelse kill(State),
     close(State),
     snakemux_delivery:fail_all(State#state.table, snakemux_proto:error(unavailable, stopping, Text, true)).
 
@@ -254,6 +256,8 @@ start_port(#state{options = #{program := Program, arguments := Arguments}} = Sta
 
 %% The end of the port program: every waiting caller hears of it at once; the workers go on, a new one is started.
 port_down(Why, #state{name = Name, table = Table, ready = Ready} = State) ->
+    %% One that never said hello may not care about its stdin either.
+    _ = Ready =/= undefined orelse kill_soon(State),
     close(State),
     Error = down_error(Why),
     snakemux_table:withdraw(Table, Error#{sent => false}),
@@ -271,17 +275,17 @@ down_error(Why) ->
     snakemux_proto:error(unavailable, port_down, ["the port program is down: ", Why], true).
 
 close(#state{port = undefined}) -> ok;
-close(#state{port = Port, ready = Ready} = State) ->
-    %% One that never said hello may not care about its stdin either.
-    Ready =/= undefined orelse kill(State),
-    snakemux_program:close(Port).
+close(#state{port = Port}) -> snakemux_program:close(Port).
 
 kill(#state{os_pid = Pid, options = #{program := Program}}) -> snakemux_program:kill(Pid, Program).
+
+%% Killing takes up to a second on a busy machine, which nobody who waits for this process should feel.
+kill_soon(State) -> spawn(fun() -> kill(State) end).
 
 tick(#state{ready = undefined} = State) ->
     State;
 tick(#state{silent = ?SILENT_TICKS} = State) ->
-    kill(State),
+    _ = kill_soon(State),
     port_down("it said nothing for several seconds and was killed", State);
 tick(#state{silent = Silent, table = Table, options = #{session_ttl := Ttl}} = State) ->
     snakemux_table:expire_pins(Table, now_ms(), Ttl),

@@ -31,7 +31,7 @@ close(Port) ->
     catch port_close(Port),
     receive {'EXIT', Port, _} -> ok after 0 -> ok end.
 
-%% @doc SIGKILL, and done when this returns. There may be no kill(1): `Program' can do it too.
+%% @doc SIGKILL, and done when this returns, after a second at the latest. There may be no kill(1): `Program' can do it too.
 -spec kill(pos_integer() | undefined, Program :: string()) -> ok.
 kill(undefined, _) -> ok;
 kill(Pid, Program) ->

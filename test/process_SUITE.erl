@@ -14,7 +14,8 @@ suite() -> [{timetrap, {minutes, 1}}].
 all() ->
     [
         beam_killed, beam_terminated, guardian_killed, inner_guardian_killed,
-        port_killed, port_killed_again_and_again, port_stopped, port_stopped_while_idle, pins_after_errors, pins_of_running_calls,
+        port_killed, port_killed_again_and_again, port_stopped, port_killed_slowly, port_stopped_while_idle, pins_after_errors,
+        pins_of_running_calls,
         mux_killed, supervisor_killed, all_killed_and_started_again, worker_process_killed, commands_handed_over, large_results_come_whole,
         worker_killed, worker_killed_in_stream, worker_stopped, worker_stopped_while_written_to, foreign_worker_stopped, kill_unresponsive,
         program_missing, program_not_executable, program_lacks_library, program_fails, program_of_other_version, program_says_nothing,
@@ -159,7 +160,33 @@ port_stopped(_) ->
         [{error, #{code := unavailable, reason := port_down}} = snakemux:next(Ref) || Ref <- [Running, Late]]
     end),
     within(1000, fun() -> {ok, #{<<"pid">> := Worker}} = answered(fun() -> snakemux:execute(Mux, <<"whoami">>) end) end),
-    ?assertNot(is_alive(Port)).
+    eventually(fun() -> not is_alive(Port) end).
+
+%% On a busy machine kill(1) takes its time: nobody else waits for it.
+port_killed_slowly(Config) ->
+    Dir = filename:dirname(script(Config, "kill", "#!/bin/sh\nsleep 2\nexec /bin/kill \"$@\"\n")),
+    Path = os:getenv("PATH"),
+    Mux = start([python()]),
+    Port = port_pid(Mux),
+    signal("STOP", Port),
+    os:putenv("PATH", Dir ++ ":" ++ Path),
+    try
+        Running = snakemux:execute_async(Mux, <<"whoami">>),
+        ?assertMatch({error, #{reason := port_down}}, abandons_while(Mux, Running)),
+        ?assert(is_alive(Port)),
+        within(700, fun() -> answered(fun() -> snakemux:execute(Mux, <<"whoami">>) end) end)
+    after
+        os:putenv("PATH", Path)
+    end,
+    eventually(fun() -> not is_alive(Port) end).
+
+%% Until the call ends others are abandoned, each promptly.
+abandons_while(Mux, Running) ->
+    within(700, fun() -> snakemux:abandon(snakemux:execute_async(Mux, <<"whoami">>)) end),
+    case snakemux:next(Running, 20) of
+        timeout -> abandons_while(Mux, Running);
+        End -> End
+    end.
 
 port_stopped_while_idle(_) ->
     Mux = start([]),
