@@ -221,12 +221,14 @@ next(Ref) -> next(Ref, infinity).
 
 %% @doc The next message of a call of this process; after `Timeout' ms `timeout', and the call goes on.
 -spec next(ref(), timeout()) -> snakemux_proto:event() | timeout.
-next(Ref, Timeout) ->
+next(Ref, Timeout) when Timeout =:= infinity; is_integer(Timeout), Timeout >= 0, Timeout < 1 bsl 32 ->
     case next_within(Ref, min(Timeout, ?PATIENCE)) of
         timeout when Timeout =:= infinity -> wait(Ref, infinity);
         timeout when Timeout > ?PATIENCE -> wait(Ref, Timeout - ?PATIENCE);
         Event -> Event
-    end.
+    end;
+next(_, Timeout) ->
+    snakemux_options:fail(timeout, Timeout, "0..4294967295 milliseconds or infinity").
 
 next_within(Ref, Timeout) ->
     receive {snakemux, Ref, Event} -> Event after Timeout -> timeout end.

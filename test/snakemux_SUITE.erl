@@ -312,6 +312,10 @@ wrong_options(_) ->
     Names(["sesion", "session"], fun() -> snakemux:execute(never, <<"x">>, #{}, #{sesion => <<"s">>}) end),
     Names(["workers", "some"], fun() -> snakemux:await_ready(never, #{workers => some}) end),
     Names(["rollling", "rolling"], fun() -> snakemux:restart_workers(never, #{rollling => true}) end),
+    Ref = snakemux:execute_async(never, <<"x">>),
+    [Names(["timeout", Said, "infinity"], fun() -> snakemux:next(Ref, Timeout) end)
+     || {Timeout, Said} <- [{-1, "-1"}, {1.5, "1.5"}, {soon, "soon"}, {1 bsl 32, "4294967296"}]],
+    {error, _} = snakemux:next(Ref, (1 bsl 32) - 1),
     Names(["remove_worker", "drain"], fun() -> snakemux:remove_worker(never, <<"x">>, later) end),
     ?assertEqual(undefined, whereis(never)).
 
