@@ -172,36 +172,48 @@ handle_cast({replace, Ref, Id, How}, #state{table = Table} = State) ->
     {noreply, push([{disconnect, snakemux_table:tag(Ref), Id, How} | snakemux_table:wanted(Table, Id)], State)}.
 
 %% @private
-handle_info({Port, {data, Frame}}, #state{port = Port} = State) ->
+%% A crash report would print what this process was working on: arguments and results.
+handle_info(Message, State) ->
+    try
+        info(Message, State)
+    catch
+        Class:Reason:Stack ->
+            Why = case Reason of {Kind, _} when is_atom(Kind) -> Kind; Kind when is_atom(Kind) -> Kind; _ -> Class end,
+            Where = [{M, F, case A of _ when is_list(A) -> length(A); _ -> A end} || {M, F, A, _} <- Stack],
+            logger:error("snakemux ~p: a fault of ours, ~p in ~0p", [State#state.name, Why, Where]),
+            exit({shutdown, {Why, Where}})
+    end.
+
+info({Port, {data, Frame}}, #state{port = Port} = State) ->
     {noreply, take_frame(Frame, State#state{silent = 0})};
-handle_info({command, Port, Message}, #state{port = Port} = State) ->
+info({command, Port, Message}, #state{port = Port} = State) ->
     {noreply, gather(Message, State)};
-handle_info(write_gathered, State) ->
+info(write_gathered, State) ->
     {noreply, write_gathered(State)};
-handle_info({decoded, Port, Tag, Event}, #state{port = Port, parts = Parts} = State) when Event =/= error ->
+info({decoded, Port, Tag, Event}, #state{port = Port, parts = Parts} = State) when Event =/= error ->
     {Waiting, Rest} = snakemux_parts:decoded(Tag, Parts),
     {noreply, take_events(Waiting, handle_event(Event, State#state{parts = Rest}))};
-handle_info({decoded, Port, _, error}, #state{port = Port} = State) ->
+info({decoded, Port, _, error}, #state{port = Port} = State) ->
     {noreply, port_down(?NONSENSE, State)};
-handle_info(write_unsent, State) ->
+info(write_unsent, State) ->
     {noreply, flush(State)};
-handle_info({'DOWN', _, process, Pid, _}, #state{table = Table} = State) ->
+info({'DOWN', _, process, Pid, _}, #state{table = Table} = State) ->
     Refs = [Ref || Caller <- snakemux_table:remove_caller(Table, Pid), Ref <- snakemux_table:calls(Table, Caller)],
     lists:foreach(fun snakemux_table:take_call/1, Refs),
     {noreply, push(cancels(Refs), State)};
-handle_info({Port, {exit_status, Status}}, #state{port = Port} = State) ->
+info({Port, {exit_status, Status}}, #state{port = Port} = State) ->
     #state{ready = Ready, options = #{program := Program}} = State,
     {noreply, port_down(snakemux_program:exit_text(Status, Ready =/= undefined, Program), State#state{os_pid = undefined})};
-handle_info({'EXIT', Port, Reason}, #state{port = Port} = State) ->
+info({'EXIT', Port, Reason}, #state{port = Port} = State) ->
     {noreply, port_down(io_lib:format("its port closed: ~p", [Reason]), State)};
-handle_info(tick, State) ->
+info(tick, State) ->
     erlang:send_after(?TICK, self(), tick),
     {noreply, tick(State)};
-handle_info({hello_timeout, Port}, #state{port = Port, ready = undefined} = State) ->
+info({hello_timeout, Port}, #state{port = Port, ready = undefined} = State) ->
     {noreply, port_down("it did not say hello: is it snakemux?", State)};
-handle_info(start, #state{port = undefined, stopping = false} = State) ->
+info(start, #state{port = undefined, stopping = false} = State) ->
     {noreply, start_port(State)};
-handle_info(_, State) ->
+info(_, State) ->
     {noreply, State}.
 
 %% @private

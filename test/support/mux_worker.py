@@ -1,6 +1,7 @@
 """The worker of the Erlang suites: small commands, and some that behave badly.
 
-The environment may say how it starts: LOAD (seconds until it is ready), FAIL (a text to print before it ends with 3).
+The environment may say how it starts: LOAD (seconds until it is ready), FAIL (a text to print before it ends with 3), COMMAND
+(the name of a command more).
 """
 
 import ctypes
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 
-from snakemux import Context, Worker
+from snakemux import Context, Error, Worker
 
 if "FAIL" in os.environ:
     print(os.environ["FAIL"], flush=True)
@@ -33,6 +34,7 @@ def whoami():
     return {"pid": os.getpid(), "born": worker.state.born, "ready": worker.state.ready}
 
 
+@worker.command(name=os.environ.get("COMMAND", "environment_too"))
 @worker.command
 def environment():
     return dict(os.environ)
@@ -51,6 +53,11 @@ def value(what: str):
 @worker.command
 def fail(text: str):
     raise ValueError(text)
+
+
+@worker.command
+def refuse(text: str, details: dict):
+    raise Error("not_found", text, details)
 
 
 @worker.command

@@ -1,0 +1,113 @@
+%% What docs/SECURITY.md promises, end to end, against real Python workers. The environment of workers is in snakemux_SUITE,
+%% the warning about TLS in snakemux_spec_tests.
+-module(security_SUITE).
+-include_lib("stdlib/include/assert.hrl").
+-compile(export_all).
+
+-import(mux_tools, [python/0, python/1, start/1, start/2, stop/1, eventually/1, pid_of/2, port_pid/1, signal/2, script/3]).
+
+suite() -> [{timetrap, {minutes, 1}}].
+
+all() -> [sockets_are_private, nothing_becomes_an_atom, values_are_not_logged, values_are_not_in_crash_reports].
+
+end_per_testcase(_, _) ->
+    _ = logger:remove_handler(?MODULE),
+    logger:set_primary_config(level, notice),
+    [stop(Name) || Name <- registered(), lists:prefix("mux_", atom_to_list(Name))],
+    ok.
+
+%% Each in a directory of its own that only this user may enter, gone with the worker.
+sockets_are_private(_) ->
+    Mux = start([python(#{count => 2})]),
+    {ok, Workers} = snakemux:workers(Mux),
+    Dirs = [filename:dirname(Socket) || #{target := <<"unix:", Socket/binary>>} <- Workers],
+    ?assertEqual(2, length(lists:usort(Dirs))),
+    [?assertEqual(8#40700, mode(Dir)) || Dir <- Dirs],
+    ok = snakemux:restart_worker(Mux, <<"py-0">>),
+    mux_tools:wait_ready(Mux, 15000),
+    ?assertNot(filelib:is_dir(hd(Dirs))),
+    stop(Mux),
+    [?assertNot(filelib:is_dir(Dir)) || Dir <- Dirs].
+
+mode(Path) ->
+    {ok, Info} = file:read_file_info(Path),
+    element(8, Info).
+
+%% Whatever a worker says, in whatever place, is a binary.
+nothing_becomes_an_atom(_) ->
+    Word = fun() -> <<"atom_", (binary:encode_hex(rand:bytes(8)))/binary>> end,
+    [Key, Deep, Text, Chunk, Command] = Words = [Word() || _ <- lists:seq(1, 5)],
+    Mux = start([python(#{env => #{"COMMAND" => binary_to_list(Command)}})]),
+    {ok, #{Key := #{Deep := Text}}} = snakemux:execute(Mux, <<"give_back">>, #{Key => #{Deep => Text}}),
+    {ok, [#{Chunk := Chunk}]} = snakemux:stream_fold(Mux, <<"give_back">>, #{Chunk => Chunk}, fun(C, All) -> {cont, [C | All]} end, []),
+    {error, #{message := Text, details := #{<<"details">> := #{Key := Deep}}}} =
+        snakemux:execute(Mux, <<"refuse">>, #{text => Text, details => #{Key => Deep}}),
+    {ok, #{supported_commands := Commands, capabilities := Capabilities, system_info := _}} = snakemux:info(Mux, <<"py">>),
+    ?assert(lists:member(Command, Commands)),
+    ?assert(lists:all(fun is_binary/1, maps:keys(Capabilities))),
+    {error, #{details := #{commands := _}}} = snakemux:execute(Mux, Word()),
+    [?assertError(badarg, binary_to_existing_atom(W)) || W <- Words].
+
+%% Neither by the application nor by the port program, however a call ends; at every level.
+values_are_not_logged(Config) ->
+    Said = filename:join(proplists:get_value(priv_dir, Config), "stderr"),
+    Program = script(Config, "logged", ["#!/bin/sh\nexec ", snakemux_test_tools:program(), " \"$@\" 2>>", Said, "\n"]),
+    listen(),
+    Mux = start([python()], #{program => Program}),
+    Secret = <<"secret-of-a-caller">>,
+    Args = #{name => Secret, text => Secret, ms => 3000, Secret => [Secret]},
+    {ok, _} = snakemux:execute(Mux, <<"give_back">>, Args),
+    {error, #{reason := encode}} = snakemux:execute(Mux, <<"give_back">>, Args#{wrong => {Secret}}),
+    {error, #{code := invalid_argument}} = snakemux:execute(Mux, <<"nap">>, Args),
+    {error, #{reason := deadline}} = snakemux:execute(Mux, <<"block">>, #{name => Secret}, #{timeout => 100}),
+    Stream = snakemux:execute_stream(Mux, <<"numbers">>, #{name => Secret}, #{credit => 1}),
+    {chunk, _} = snakemux:next(Stream, 5000),
+    ok = snakemux:abandon(Stream),
+    Lost = snakemux:execute_async(Mux, <<"block">>, #{name => Secret}),
+    Caller = spawn(fun() -> snakemux:execute(Mux, <<"block">>, #{name => Secret}) end),
+    %% With the one that had its deadline and the stream: four.
+    eventually(fun() -> {ok, 4} =:= snakemux:execute(Mux, <<"begun">>, #{name => Secret}) end),
+    exit(Caller, kill),
+    signal("KILL", pid_of(Mux, <<"py">>)),
+    {error, #{code := unavailable}} = snakemux:next(Lost, 5000),
+    Last = snakemux:execute_async(Mux, <<"block">>, #{name => Secret}),
+    signal("KILL", port_pid(Mux)),
+    {error, #{reason := port_down}} = snakemux:next(Last, 5000),
+    stop(Mux),
+    Logged = heard(),
+    {ok, OnStderr} = file:read_file(Said),
+    %% Something was said, so that the silence means something.
+    ?assertNotEqual(nomatch, string:find(Logged, "the port program is down")),
+    [?assertEqual(nomatch, string:find(Text, Secret)) || Text <- [Logged, OnStderr]].
+
+%% Not even when the process that all of them pass through ends by a fault of its own.
+values_are_not_in_crash_reports(_) ->
+    listen(),
+    Mux = start([python()]),
+    Secret = <<"secret-of-a-caller">>,
+    [Pid] = [P || {mux, P, _, _} <- supervisor:which_children(Mux)],
+    {ok, Table} = snakemux_table:find(Mux),
+    {ok, Port, _} = snakemux_table:port(snakemux_mux:ref(Mux)),
+    Monitor = erlang:monitor(process, Pid),
+    snakemux_table:hand_over(Table, Pid),
+    %% No list of events: whoever counts them fails, with all of it in the stack.
+    Pid ! {command, Port, {execute, {1, 1}, any, <<"give_back">>, #{x => Secret}, #{}}},
+    Pid ! {Port, {data, term_to_binary([{ok, {1, 1}, #{x => Secret}, #{}} | Secret])}},
+    receive {'DOWN', Monitor, process, Pid, Reason} -> ?assertNotEqual(killed, Reason) end,
+    eventually(fun() -> element(1, snakemux:execute(Mux, <<"whoami">>)) =:= ok end),
+    stop(Mux),
+    Logged = heard(),
+    ?assertNotEqual(nomatch, string:find(Logged, "{erlang,length,1}")),
+    ?assertEqual(nomatch, string:find(Logged, Secret)).
+
+listen() ->
+    logger:set_primary_config(level, all),
+    ok = logger:add_handler(?MODULE, ?MODULE, #{config => self(), level => all, filters => [], filter_default => log}).
+
+%% @private
+%% A handler of the logger: all that there is of an event, as text.
+log(Event, #{config := Test}) -> Test ! {logged, io_lib:format("~0tp", [Event])}.
+
+heard() -> unicode:characters_to_binary(heard_texts()).
+
+heard_texts() -> receive {logged, Text} -> [Text | heard_texts()] after 200 -> [] end.
