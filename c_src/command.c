@@ -171,6 +171,12 @@ static bool read_front(struct input *in)
     return smx_options_read_front(in->frame, &in->at, &in->reader->options, &in->reader->error);
 }
 
+static bool read_bytes(struct input *in)
+{
+    return smx_term_get_binary(in->frame, &in->at, &in->reader->bytes) ||
+           wrong(in, "bad_message", "a part is a binary");
+}
+
 static bool read_nothing(struct input *in)
 {
     (void)in;
@@ -193,6 +199,8 @@ static const struct grammar messages[] = {
     {"stats", 2, read_nothing, SMX_OP_STATS, OWN_TAG, "{stats, Tag}"},
     {"calls", 3, read_limit, SMX_OP_CALLS, OWN_TAG, "{calls, Tag, Limit}"},
     {"ping", 2, read_nothing, SMX_OP_PING, OWN_TAG, "{ping, Tag}"},
+    {"part", 3, read_bytes, SMX_OP_PING, OWN_TAG, "{part, Tag, Bin}"},
+    {"last", 3, read_bytes, SMX_OP_PING, OWN_TAG, "{last, Tag, Bin}"},
 };
 
 static const struct grammar *grammar_of(const char *name)
@@ -201,6 +209,13 @@ static const struct grammar *grammar_of(const char *name)
         if (strcmp(name, messages[i].name) == 0)
             return &messages[i];
     return NULL;
+}
+
+static enum smx_part part_of(const struct grammar *grammar)
+{
+    if (grammar->read != read_bytes)
+        return SMX_PART_NONE;
+    return strcmp(grammar->name, "last") == 0 ? SMX_PART_LAST : SMX_PART_MORE;
 }
 
 static bool read_tag(struct input *in)
@@ -228,6 +243,8 @@ static bool read_head(struct input *in, const struct grammar **grammar, size_t *
     if (!smx_term_check(in->frame, &end, &why) || !smx_term_get_atom(in->frame, &in->at, name))
         return wrong(in, "bad_message", "a message is a tuple that starts with an atom");
     *grammar = grammar_of(name);
+    if (*grammar)
+        in->reader->part = part_of(*grammar);
     if (*grammar && (*grammar)->tag == NO_TAG)
         return true;
     if (*arity < 2 || !read_tag(in))

@@ -7,16 +7,25 @@
 
 /* What a message is. */
 enum smx_command_kind {
-    SMX_COMMAND_READ,    /* a command for the bridge */
+    SMX_COMMAND_READ,    /* a command for the bridge, or a part of one */
     SMX_COMMAND_OPTIONS, /* {options, Tag, Map}: for the front */
     SMX_COMMAND_WRONG,   /* its tag could be read: {error, Tag, error} */
     SMX_COMMAND_LOST,    /* it has no tag of its own: {protocol_error, error} */
+};
+
+/* Whether a message is a piece of another one. */
+enum smx_part {
+    SMX_PART_NONE,
+    SMX_PART_MORE, /* {part, Tag, Bin} */
+    SMX_PART_LAST, /* {last, Tag, Bin} */
 };
 
 /* Zero before use, also between two messages (smx_command_reader_fini). Owns the arrays behind the command's lists. */
 struct smx_command_reader {
     struct smx_command command;
     struct smx_front_options options;
+    enum smx_part part;    /* known of a WRONG one too */
+    struct smx_span bytes; /* of a part */
     struct smx_error error;
     size_t offset; /* where the fault is */
     void *array;

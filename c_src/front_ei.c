@@ -24,6 +24,7 @@ void smx_front_ei_init(struct smx_front_ei *front, struct smx_handler handler, s
 void smx_front_ei_fini(struct smx_front_ei *front)
 {
     smx_parts_fini(&front->parts);
+    smx_assembly_fini(&front->assembly);
 }
 
 static size_t open_frame(struct smx_buffer *out)
@@ -151,28 +152,69 @@ static void emit_options(struct smx_front_ei *front, const struct smx_command_re
     front->fragment = (size_t)reader->options.fragment;
 }
 
-/* A call that is over but for its parts: nobody waits for the rest of them. */
+static bool is_for_another(const struct smx_command_reader *reader)
+{
+    const struct smx_command *command = &reader->command;
+    return reader->part == SMX_PART_NONE && (command->op == SMX_OP_CANCEL || command->op == SMX_OP_CREDIT);
+}
+
+/* A call that has not begun, its parts not having come, or is over, but for its parts: the rest of them is not to be.
+ */
 static bool cancel_parts(struct smx_front_ei *front, const struct smx_command *command)
 {
-    if (command->op != SMX_OP_CANCEL || !smx_parts_has(&front->parts, command->tag) ||
-        front->handler.is_live(front->handler.bridge, command->tag))
+    if (command->op != SMX_OP_CANCEL)
+        return false;
+    bool before = smx_assembly_drop(&front->assembly, command->tag);
+    if (!before &&
+        (!smx_parts_has(&front->parts, command->tag) || front->handler.is_live(front->handler.bridge, command->tag)))
         return false;
     struct smx_error error = {0};
     smx_error_set(&error, SMX_CANCELLED, "cancelled", "the call was cancelled");
-    error.sent = true;
+    error.sent = !before;
     emit(front, &(struct smx_event){.kind = SMX_EVENT_ERROR, .tag = command->tag, .error = &error, .delivered = -1});
     smx_error_fini(&error);
     return true;
+}
+
+static void emit_wrong(struct smx_front_ei *front, const struct smx_command_reader *reader)
+{
+    const struct smx_command *command = &reader->command;
+    emit(front, &(struct smx_event){.kind = SMX_EVENT_ERROR,
+                                    .tag = command->tag,
+                                    .error = &reader->error,
+                                    .command = command->name,
+                                    .meta = {.worker = command->worker, .request_id = command->call.request_id},
+                                    .delivered = -1});
+}
+
+/* An answer would end the live call. */
+static void set_duplicate(struct smx_command_reader *reader)
+{
+    smx_error_fini(&reader->error);
+    smx_error_set(&reader->error, SMX_ALREADY_EXISTS, "duplicate_tag", "a call with this tag is live");
+}
+
+/* Whether a message of its own tag takes one that is in use; of commands the bridge knows, but for those in parts. */
+static bool is_duplicate(struct smx_front_ei *front, const struct smx_command_reader *reader,
+                         enum smx_command_kind kind)
+{
+    const struct smx_command *command = &reader->command;
+    if (kind == SMX_COMMAND_LOST || is_for_another(reader))
+        return false;
+    if (kind != SMX_COMMAND_READ && front->handler.is_live(front->handler.bridge, command->tag))
+        return true;
+    if (smx_assembly_has(&front->assembly, command->tag))
+        return true;
+    smx_assembly_drop(&front->assembly, command->tag); /* the rest of what was refused is not to come */
+    return false;
 }
 
 /* What became of one message; ends the reader. */
 static void answer(struct smx_front_ei *front, struct smx_command_reader *reader, enum smx_command_kind kind)
 {
     const struct smx_command *command = &reader->command;
-    bool ours = kind == SMX_COMMAND_WRONG || kind == SMX_COMMAND_OPTIONS;
-    if (ours && front->handler.is_live(front->handler.bridge, command->tag)) {
-        smx_error_fini(&reader->error); /* an answer would end the live call */
-        smx_error_set(&reader->error, SMX_ALREADY_EXISTS, "duplicate_tag", "a call with this tag is live");
+    if (is_duplicate(front, reader, kind)) {
+        set_duplicate(reader);
         kind = SMX_COMMAND_LOST;
     }
     switch (kind) {
@@ -184,12 +226,7 @@ static void answer(struct smx_front_ei *front, struct smx_command_reader *reader
         emit_options(front, reader);
         break;
     case SMX_COMMAND_WRONG:
-        emit(front, &(struct smx_event){.kind = SMX_EVENT_ERROR,
-                                        .tag = command->tag,
-                                        .error = &reader->error,
-                                        .command = command->name,
-                                        .meta = {.worker = command->worker, .request_id = command->call.request_id},
-                                        .delivered = -1});
+        emit_wrong(front, reader);
         break;
     case SMX_COMMAND_LOST:
         emit_protocol_error(front, &reader->error, reader->offset);
@@ -198,13 +235,82 @@ static void answer(struct smx_front_ei *front, struct smx_command_reader *reader
     smx_command_reader_fini(reader);
 }
 
+/* What is wrong with the bytes in front of a term, or NULL; `what` says it in words. */
+static const char *wrong_start(struct smx_span bytes, const char **what)
+{
+    if (bytes.len < 2 || bytes.data[0] != VERSION) {
+        *what = "a frame starts with 131, then comes a term";
+        return "bad_version";
+    }
+    *what = "compressed terms are not read: send them plain";
+    return bytes.data[1] == COMPRESSED ? "compressed" : NULL;
+}
+
+/* The parts of a command, put together. Whatever they are, this ends with an answer under their tag. */
+static void take_whole(struct smx_front_ei *front, struct smx_span tag, struct smx_span whole)
+{
+    struct smx_command_reader reader = {0};
+    enum smx_command_kind kind = SMX_COMMAND_LOST;
+    size_t at = 1;
+    const char *what;
+    const char *reason = wrong_start(whole, &what);
+    if (!reason && !smx_term_check(whole, &at, &what))
+        reason = "bad_term";
+    if (reason)
+        smx_error_set(&reader.error, SMX_INVALID_ARGUMENT, reason, "%s", what);
+    else if (at < whole.len)
+        smx_error_set(&reader.error, SMX_INVALID_ARGUMENT, "trailing_bytes", "there are bytes behind the command");
+    else
+        kind = smx_command_read(&reader, whole, 1);
+    if (kind == SMX_COMMAND_LOST || reader.part || is_for_another(&reader) ||
+        !smx_span_equal(reader.command.tag, tag)) {
+        smx_error_set(&reader.error, SMX_INVALID_ARGUMENT, "bad_message", "parts make one command of the same tag");
+        reader.command = (struct smx_command){.tag = tag};
+        kind = SMX_COMMAND_WRONG;
+    }
+    answer(front, &reader, kind);
+}
+
+/* One part of a command. Of those that are refused the owner hears once, and then no more until the last. */
+static void take_part(struct smx_front_ei *front, struct smx_command_reader *reader, bool is_wrong)
+{
+    struct smx_assembly *assembly = &front->assembly;
+    struct smx_span tag = reader->command.tag;
+    bool live = front->handler.is_live(front->handler.bridge, tag);
+    if (live)
+        set_duplicate(reader);
+    if (live || is_wrong || !smx_assembly_add(assembly, tag, reader->bytes, front->max_frame, &reader->error)) {
+        if (!smx_assembly_refuse(assembly, tag, front->max_frame))
+            smx_error_fini(&reader->error);
+        else if (live)
+            emit_protocol_error(front, &reader->error, reader->offset);
+        else
+            emit_wrong(front, reader);
+    }
+    struct smx_buffer whole = {0};
+    if (reader->part == SMX_PART_LAST && smx_assembly_take(assembly, tag, &whole))
+        take_whole(front, tag, smx_buffer_span(&whole));
+    smx_buffer_fini(&whole);
+}
+
+/* What is to be done about one message; ends the reader. */
+static void take(struct smx_front_ei *front, struct smx_command_reader *reader, enum smx_command_kind kind)
+{
+    if (reader->part && kind != SMX_COMMAND_LOST) {
+        take_part(front, reader, kind == SMX_COMMAND_WRONG);
+        smx_command_reader_fini(reader);
+    } else {
+        answer(front, reader, kind);
+    }
+}
+
 /* A message that can't be read as a whole. */
 static void refuse(struct smx_front_ei *front, struct smx_span frame, size_t at, enum smx_code code, const char *reason,
                    const char *what)
 {
     struct smx_command_reader reader = {0};
     smx_error_set(&reader.error, code, reason, "%s", what);
-    answer(front, &reader, smx_command_read_head(&reader, frame, at));
+    take(front, &reader, smx_command_read_head(&reader, frame, at));
 }
 
 /* Moves `*at` behind the message. False when its end can't be found. */
@@ -215,7 +321,7 @@ static bool take_message(struct smx_front_ei *front, struct smx_span frame, size
     if (smx_term_check(frame, at, &why)) {
         struct smx_command_reader reader = {0};
         struct smx_span checked = {frame.data, *at};
-        answer(front, &reader, smx_command_read(&reader, checked, start));
+        take(front, &reader, smx_command_read(&reader, checked, start));
         return true;
     }
     *at = start;
@@ -255,10 +361,11 @@ static void take_head(struct smx_front_ei *front, struct smx_span frame, size_t 
 
 void smx_front_ei_frame(struct smx_front_ei *front, struct smx_span frame, size_t len, size_t max_frame)
 {
-    if (frame.len < 2 || frame.data[0] != VERSION)
-        reject(front, 0, "bad_version", "a frame starts with 131, then comes a term");
-    else if (frame.data[1] == COMPRESSED)
-        reject(front, 1, "compressed", "compressed terms are not read: send them plain");
+    const char *what;
+    const char *reason = wrong_start(frame, &what);
+    front->max_frame = max_frame;
+    if (reason)
+        reject(front, frame.len > 1 && frame.data[0] == VERSION, reason, what);
     else if (len > max_frame)
         take_head(front, frame, 1, len, max_frame);
     else

@@ -2,18 +2,21 @@
 #ifndef SMX_FRONT_EI_H
 #define SMX_FRONT_EI_H
 
+#include "assembly.h"
 #include "front.h"
 #include "parts.h"
 
 struct smx_front_ei {
     struct smx_handler handler;
-    struct smx_buffer *out; /* frames, ready to be written; borrowed from the loop */
-    bool batch;             /* of {options, Tag, Map}: several events in one frame */
-    bool meta;              /* and whether the ok of a call has its Meta */
-    bool pins;              /* a session that gets a pin is told of */
-    size_t fragment;        /* an event that carries more bytes goes in parts; 0: whole */
-    struct smx_parts parts;
-    size_t batch_place; /* of the open frame in out; meaningful while batch_count > 0 */
+    struct smx_buffer *out;       /* frames, ready to be written; borrowed from the loop */
+    bool batch;                   /* of {options, Tag, Map}: several events in one frame */
+    bool meta;                    /* and whether the ok of a call has its Meta */
+    bool pins;                    /* a session that gets a pin is told of */
+    size_t fragment;              /* an event that carries more bytes goes in parts; 0: whole */
+    struct smx_parts parts;       /* of events */
+    struct smx_assembly assembly; /* of commands */
+    size_t max_frame;             /* of the frame in hand */
+    size_t batch_place;           /* of the open frame in out; meaningful while batch_count > 0 */
     size_t batch_count;
 };
 

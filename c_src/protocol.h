@@ -13,6 +13,8 @@ enum {
     SMX_MAX_NAME = 1024,  /* bytes of a command, a session or a request id */
     SMX_MAX_WORKER = 255, /* bytes of a worker's id */
     SMX_MAX_DEPTH = 64,   /* of a term, of JSON, of MessagePack */
+    SMX_PARTS_FRAMES = 2, /* commands in parts, all together: so many times max_frame */
+    SMX_PARTS_TAG = 1024, /* bytes that each of them counts beside its own */
     SMX_DEFAULT_TIMEOUT_MS = 30000,
     SMX_DEFAULT_CREDIT = 16,
     SMX_DEFAULT_MAX_CONCURRENT = 100,

@@ -81,6 +81,7 @@ void smx_report_hello(const struct smx_bridge *bridge, struct smx_buffer *out)
     smx_term_put_atom(out, "limits");
     smx_term_put_map(out, 7);
     put_number(out, "max_frame", limits->max_frame);
+    put_number(out, "max_parts", SMX_PARTS_FRAMES * limits->max_frame);
     put_number(out, "max_message", limits->max_message);
     put_number(out, "max_buffered", limits->max_buffered);
     put_number(out, "max_queue", limits->max_queue);

@@ -21,6 +21,9 @@
     wrong_options_name_what_is_allowed/1,
     duplicate_of_a_live_tag_disturbs_nothing/1,
     large_events_in_parts/1,
+    commands_in_parts/1,
+    oversized_commands_in_parts_are_told_once/1,
+    parts_that_never_end_are_bounded/1,
     tag_is_free_after_its_terminal_event/1,
     any_term_is_a_tag/1,
     tag_of_more_than_1024_bytes_is_refused/1,
@@ -294,6 +297,75 @@ large_events_in_parts(Config) ->
     {ok, options, #{fragment := off}, _} = Next(),
     Send({execute, large, {worker, <<"w">>}, <<"echo">>, Args, #{}}),
     {ok, large, Args, _} = Next().
+
+%% Two commands at once, and small ones in between.
+commands_in_parts(Config) ->
+    P = program(Config),
+    Args = fun(Byte) -> #{<<"a">> => binary:copy(<<Byte>>, 30_000)} end,
+    Parts = fun(Tag, Byte, Size) -> parts({execute, Tag, {worker, <<"w">>}, <<"echo">>, Args(Byte), #{}}, Size) end,
+    Pairs = lists:zip(Parts(one, $1, 7_000), Parts(two, $2, 7_000)),
+    [
+        begin
+            port_by_hand:send(P, [One, Two]),
+            pong = port_by_hand:ping(P)
+        end
+     || {One, Two} <- Pairs
+    ],
+    {ok, one, One, _} = port_by_hand:terminal(P, one, 1000),
+    {ok, two, Two, _} = port_by_hand:terminal(P, two, 1000),
+    ?assertEqual({Args($1), Args($2)}, {One, Two}),
+    [First | Rest] = Parts(three, $3, 7_000),
+    port_by_hand:send(P, [First, {credit, three, 1}, {cancel, three}]),
+    port_by_hand:fails(port_by_hand:terminal(P, three, 1000), cancelled, mux, cancelled),
+    port_by_hand:send(P, [First | Rest]),
+    {ok, three, _, _} = port_by_hand:terminal(P, three, 1000).
+
+oversized_commands_in_parts_are_told_once(Config) ->
+    P = program(Config),
+    Before = port_by_hand:rss(port_by_hand:pid(P)),
+    Parts = parts({execute, tag, any, <<"echo">>, #{<<"a">> => binary:copy(<<"x">>, 50_000_000)}, #{}}, 50_000),
+    port_by_hand:send(P, hd(Parts)),
+    [port_by_hand:send_frame(P, term_to_binary(Part)) || Part <- tl(Parts)],
+    port_by_hand:fails(port_by_hand:terminal(P, tag, 5000), resource_exhausted, mux, too_large),
+    pong = port_by_hand:ping(P),
+    [] = strays(P),
+    port_by_hand:sanitized() orelse ?assert(port_by_hand:rss(port_by_hand:pid(P)) - Before < 8_000_000),
+    port_by_hand:send(P, {execute, tag, {worker, <<"w">>}, <<"echo">>, #{}, #{}}),
+    {ok, tag, #{}, _} = port_by_hand:terminal(P, tag, 1000).
+
+%% Each tag has its answer, now or when it is cancelled.
+parts_that_never_end_are_bounded(Config) ->
+    P = program(Config),
+    Before = port_by_hand:rss(port_by_hand:pid(P)),
+    Each = fun(Message) -> [port_by_hand:send(P, [Message(100 * I + J) || J <- lists:seq(1, 100)]) || I <- lists:seq(0, 999)] end,
+    Each(fun(N) -> {part, N, <<131>>} end),
+    Refused = errors_until_pong(P),
+    ?assertEqual([too_many_parts], lists:usort([Reason || {_, #{reason := Reason}} <- Refused])),
+    port_by_hand:sanitized() orelse ?assert(port_by_hand:rss(port_by_hand:pid(P)) - Before < 16_000_000),
+    Each(fun(N) -> {cancel, N} end),
+    Open = errors_until_pong(P),
+    ?assertEqual([{cancelled, false}], lists:usort([{Reason, Sent} || {_, #{reason := Reason, sent := Sent}} <- Open])),
+    ?assertEqual(lists:seq(1, 100_000), lists:sort([Tag || {Tag, _} <- Refused ++ Open])),
+    %% 128 KiB, and a tag with its byte counts 1,025.
+    ?assertEqual(127, length(Open)).
+
+%% A message in parts of so many bytes.
+parts(Message, Size) -> pieces(element(2, Message), term_to_binary(Message), Size).
+
+pieces(Tag, Bytes, Size) when byte_size(Bytes) =< Size -> [{last, Tag, Bytes}];
+pieces(Tag, Bytes, Size) ->
+    <<Part:Size/binary, Rest/binary>> = Bytes,
+    [{part, Tag, Part} | pieces(Tag, Rest, Size)].
+
+errors_until_pong(P) ->
+    port_by_hand:send(P, {ping, pong}),
+    (fun Collect(Errors) ->
+        case port_by_hand:take(P, 10_000) of
+            {ok, pong, pong, #{}} -> Errors;
+            {error, Tag, Error} -> Collect([{Tag, Error} | Errors]);
+            {worker, _, _, _} -> Collect(Errors)
+        end
+    end)([]).
 
 tag_is_free_after_its_terminal_event(Config) ->
     P = program(Config),

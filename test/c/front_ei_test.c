@@ -260,6 +260,147 @@ static void parts_of_a_cancelled_call_are_dropped(void **state)
     assert_false(smx_front_ei_more(&test->front));
 }
 
+/* {part, Tag, Bin} or {last, Tag, Bin}, of the tag 1 or 2. */
+static void give_part(struct test_front *test, const char *kind, uint8_t tag, struct smx_span bytes)
+{
+    struct smx_buffer frame = {0};
+    smx_buffer_append(&frame, "\x83", 1);
+    smx_term_put_tuple(&frame, 3);
+    smx_term_put_atom(&frame, kind);
+    smx_term_put_int(&frame, tag);
+    smx_term_put_binary(&frame, bytes);
+    smx_front_ei_frame(&test->front, smx_buffer_span(&frame), frame.len, 2000);
+    smx_buffer_fini(&frame);
+}
+
+/* A command in three parts, the first two of three bytes. */
+static void give_in_parts(struct test_front *test, uint8_t tag, const char *text)
+{
+    struct smx_buffer term = {0};
+    smx_buffer_append(&term, "\x83", 1);
+    test_put_term(&term, text);
+    give_part(test, "part", tag, (struct smx_span){term.data, 3});
+    give_part(test, "part", tag, (struct smx_span){term.data + 3, 3});
+    assert_string_equal(test_front_commands(test), "");
+    give_part(test, "last", tag, (struct smx_span){term.data + 6, term.len - 6});
+    smx_buffer_fini(&term);
+}
+
+static void expect_error(struct test_front *test, const char *start, const char *reason)
+{
+    const char *events = test_front_events(test);
+    assert_memory_equal(events, start, strlen(start));
+    assert_non_null(strstr(events, reason));
+    assert_int_equal(lines(events), 1);
+    assert_string_equal(test_front_commands(test), "");
+}
+
+static void the_parts_of_a_command_are_read_as_one(void **state)
+{
+    struct test_front *test = *state;
+    give_in_parts(test, 1, "{ping,1}");
+    assert_string_equal(test_front_commands(test), "ping tag=1\n");
+    give_in_parts(test, 1, "{options,1,#{meta=>false}}");
+    assert_string_equal(test_front_events(test), "{ok,1,#{batch=>false,meta=>false,pins=>false,fragment=>off},#{}}\n");
+    give_part(test, "last", 2, (struct smx_span){(const uint8_t *)"\x83\x68\x02\x77\x04ping\x61\x02", 11});
+    assert_string_equal(test_front_commands(test), "ping tag=2\n");
+}
+
+static void parts_that_make_no_command_of_their_tag_are_answered_under_it(void **state)
+{
+    static const struct {
+        const char *term;
+        const char *reason;
+    } wrong[] = {
+        {"{ping,2}", "bad_message"},          {"{cancel,1}", "bad_message"},
+        {"{credit,1,1}", "bad_message"},      {"{credit,1,0}", "bad_message"},
+        {"{part,1,<<\"\">>}", "bad_message"}, {"{last,1,<<\"\">>}", "bad_message"},
+        {"[{ping,1}]", "bad_message"},        {"{pin,<<\"s\">>,<<\"w\">>,<<\"i\">>}", "bad_message"},
+        {"{ping,1,more}", "bad_message"},     {"{teleport,1}", "unknown_message"},
+    };
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        give_in_parts(*state, 1, wrong[i].term);
+        expect_error(*state, "{error,1,", wrong[i].reason);
+    }
+    give_part(*state, "last", 1, smx_span_of("\x82h"));
+    expect_error(*state, "{error,1,", "bad_version");
+    give_part(*state, "last", 1, smx_span_of("\x83P"));
+    expect_error(*state, "{error,1,", "compressed");
+    give_part(*state, "last", 1, smx_span_of("\x83hhh"));
+    expect_error(*state, "{error,1,", "bad_term");
+    give_part(*state, "last", 1, smx_span_of("\x83jj"));
+    expect_error(*state, "{error,1,", "trailing_bytes");
+}
+
+static void while_parts_are_to_come_their_tag_is_live(void **state)
+{
+    struct test_front *test = *state;
+    give_part(test, "part", 1, smx_span_of("\x83"));
+    expect(test, "836802770470696e676101", "",
+           "{protocol_error,#{reason=>duplicate_tag,message=><<\"a call with this tag is live\">>,offset=>0}}\n");
+    expect(test, "836803770470696e6761016102", "",
+           "{protocol_error,#{reason=>duplicate_tag,message=><<\"a call with this tag is live\">>,offset=>11}}\n");
+    give_part(test, "last", 1, (struct smx_span){(const uint8_t *)"\x68\x02\x77\x04ping\x61\x01", 10});
+    assert_string_equal(test_front_commands(test), "ping tag=1\n");
+}
+
+static void parts_under_a_live_tag_are_told_once(void **state)
+{
+    struct test_front *test = *state;
+    test->live = smx_span_of("\x61\x01");
+    give_part(test, "part", 1, smx_span_of("a"));
+    expect_error(test, "{protocol_error,", "duplicate_tag");
+    give_part(test, "part", 1, smx_span_of("a"));
+    test->live = (struct smx_span){0};
+    give_part(test, "last", 1, smx_span_of("a"));
+    assert_string_equal(test_front_events(test), "");
+    give_in_parts(test, 1, "{ping,1}");
+    assert_string_equal(test_front_commands(test), "ping tag=1\n");
+}
+
+static void a_command_in_too_large_parts_is_told_once(void **state)
+{
+    static const uint8_t zeros[2000];
+    struct test_front *test = *state;
+    give_part(test, "part", 1, (struct smx_span){zeros, 1900});
+    give_part(test, "part", 1, (struct smx_span){zeros, 101});
+    expect_error(test, "{error,1,", "too_large");
+    give_part(test, "part", 1, (struct smx_span){zeros, 1900});
+    give_part(test, "last", 1, (struct smx_span){zeros, 1900});
+    assert_string_equal(test_front_events(test), "");
+    assert_int_equal(test->front.assembly.held, 0);
+    /* Or its owner forgets it: the rest is not to come. */
+    give_part(test, "part", 1, (struct smx_span){zeros, 1900});
+    give_part(test, "part", 1, (struct smx_span){zeros, 101});
+    expect_error(test, "{error,1,", "too_large");
+    expect(test, "836802770470696e676101", "ping tag=1\n", "");
+    assert_int_equal(test->front.assembly.held, 0);
+}
+
+static void a_wrong_part_spoils_the_command(void **state)
+{
+    struct test_front *test = *state;
+    give_part(test, "part", 1, smx_span_of("a"));
+    /* {part, 1, 2} */
+    give_hex(test, "83680377047061727461016102");
+    expect_error(test, "{error,1,", "bad_message");
+    give_part(test, "last", 1, smx_span_of("a"));
+    assert_string_equal(test_front_events(test), "");
+    assert_int_equal(test->front.assembly.held, 0);
+}
+
+static void a_command_is_cancelled_before_its_last_part(void **state)
+{
+    struct test_front *test = *state;
+    give_part(test, "part", 1, smx_span_of("a"));
+    /* {cancel, 1} */
+    expect(test, "836802770663616e63656c6101", "",
+           "{error,1,#{code=>cancelled,message=><<\"the call was cancelled\">>,origin=>mux,reason=>cancelled,"
+           "sent=>false,details=>#{}}}\n");
+    assert_int_equal(test->front.assembly.held, 0);
+    expect(test, "836802770663616e63656c6101", "cancel tag=1\n", "");
+}
+
 static void a_batch_is_closed_at_a_mebibyte(void **state)
 {
     struct test_front *test = *state;
@@ -285,6 +426,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(pins_are_told_to_who_wants_to_know, setup, teardown),
         cmocka_unit_test_setup_teardown(large_events_go_in_parts_and_small_ones_overtake_them, setup, teardown),
         cmocka_unit_test_setup_teardown(parts_of_a_cancelled_call_are_dropped, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_parts_of_a_command_are_read_as_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(parts_that_make_no_command_of_their_tag_are_answered_under_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(while_parts_are_to_come_their_tag_is_live, setup, teardown),
+        cmocka_unit_test_setup_teardown(parts_under_a_live_tag_are_told_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_command_in_too_large_parts_is_told_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_wrong_part_spoils_the_command, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_command_is_cancelled_before_its_last_part, setup, teardown),
         cmocka_unit_test_setup_teardown(a_batch_is_closed_at_a_mebibyte, setup, teardown),
     };
     return cmocka_run_group_tests_name("front_ei", tests, NULL, NULL);

@@ -90,6 +90,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     smx_front_ei_flush(&front);
     check_output(&out);
+    fuzz_require(front.assembly.held <= SMX_PARTS_FRAMES * MAX_FRAME);
+    smx_front_ei_fini(&front);
     smx_frame_reader_fini(&reader);
     smx_buffer_fini(&out);
     return 0;
