@@ -13,11 +13,11 @@ suite() -> [{timetrap, {minutes, 1}}].
 
 all() ->
     [
-        beam_killed, beam_terminated, guardian_killed, inner_guardian_killed,
+        beam_killed, beam_terminated, beam_terminated_drains, guardian_killed, inner_guardian_killed,
         port_killed, port_killed_again_and_again, port_stopped, port_killed_slowly, port_stopped_while_idle, pins_after_errors,
         pins_of_running_calls,
         mux_killed, supervisor_killed, all_killed_and_started_again, worker_process_killed, commands_handed_over, large_results_come_whole,
-        worker_killed, worker_killed_in_stream, worker_stopped, worker_stopped_while_written_to, foreign_worker_stopped, kill_unresponsive,
+        worker_killed, worker_killed_in_stream, worker_stopped, worker_stopped_while_written_to, foreign_worker_stopped, busy_worker_is_left_alone, kill_unresponsive,
         program_missing, program_not_executable, program_lacks_library, program_fails, program_of_other_version, program_says_nothing,
         program_says_nonsense, program_gets_stuck,
         stuck_threads, gil_held, stuck_is_ignored, {group, aio},
@@ -53,10 +53,33 @@ beam_terminated(_) ->
     signal("TERM", Beam),
     all_gone([Beam | Pids], 8000).
 
-%% A BEAM of its own with an instance: workers with children of all kinds, and some that never become ready.
-other_beam() ->
+%% The instance is part of an application, and ends with it: what runs may finish until drain_timeout.
+beam_terminated_drains(Config) ->
+    Peer = start_beam(),
+    Options = #{name => mux_drains, workers => [python()], drain_timeout => 2000},
+    ok = peer:call(Peer, mux_application, run, [Options]),
+    ok = peer:call(Peer, snakemux, await_ready, [mux_drains, #{timeout => 15000}]),
+    Path = fun(Name) -> filename:join(proplists:get_value(priv_dir, Config), Name) end,
+    [
+        peer:cast(Peer, snakemux, execute, [mux_drains, <<"finish">>, #{path => list_to_binary(Path(Name)), ms => Ms}])
+     || {Name, Ms} <- [{"short", 1000}, {"long", 60000}]
+    ],
+    eventually(fun() -> {ok, Calls} = peer:call(Peer, snakemux, calls, [mux_drains]), length(Calls) =:= 2 end),
+    Beam = list_to_integer(peer:call(Peer, os, getpid, [])),
+    Pids = [Beam | descendants(Beam)],
+    ?assert(length(Pids) >= 5),
+    signal("TERM", Beam),
+    all_gone(Pids, 5000),
+    ?assertEqual([{ok, <<"finished">>}, {ok, <<"cancelled">>}], [file:read_file(Path(Name)) || Name <- ["short", "long"]]).
+
+start_beam() ->
     Paths = lists:append([["-pa", filename:absname(Path)] || Path <- code:get_path(), string:find(Path, "snakemux") =/= nomatch]),
     {ok, Peer, _} = peer:start(#{connection => standard_io, args => Paths}),
+    Peer.
+
+%% A BEAM of its own with an instance: workers with children of all kinds, and some that never become ready.
+other_beam() ->
+    Peer = start_beam(),
     Beam = list_to_integer(peer:call(Peer, os, getpid, [])),
     Mux = peer:call(Peer, mux_tools, start, [[python()]]),
     Bad = filename:join([snakemux_test_tools:root(), "test", "support", "process"]),
@@ -84,10 +107,15 @@ guardian_killed_with(Victim) ->
     Mux = start([python()]),
     {ok, [#{guardian_pid := Guardian}]} = snakemux:workers(Mux),
     exec(Mux, <<"children">>, #{}),
+    Ref = snakemux:execute_async(Mux, <<"block">>, #{name => guarded}),
+    eventually(fun() -> {ok, 1} =:= snakemux:execute(Mux, <<"begun">>, #{name => guarded}) end),
     %% A child of a child may come a moment after the answer.
     Pids = eventually(fun() -> case descendants(Guardian) of [_, _, _, _, _, _ | _] = All -> All; _ -> false end end),
     signal("KILL", Victim(Guardian)),
-    all_gone([Guardian | Pids], 2000),
+    within(2000, fun() ->
+        {error, #{code := unavailable, sent := true}} = snakemux:next(Ref),
+        all_gone([Guardian | Pids], 2000)
+    end),
     {ok, #{<<"pid">> := Pid}} = eventually(fun() ->
         case snakemux:execute(Mux, <<"whoami">>) of {ok, _} = Ok -> Ok; _ -> false end
     end),
@@ -361,15 +389,17 @@ worker_killed_in_stream(_) ->
     end),
     eventually(fun() -> element(1, snakemux:execute(Mux, <<"whoami">>)) =:= ok end).
 
-%% Noticed within health_interval + unresponsive_after, replaced after stuck_grace more.
+%% Noticed within health_interval + unresponsive_after, replaced after stuck_grace and 2 s more.
 worker_stopped(_) ->
     Mux = start([python(#{count => 2, health_interval => 200, unresponsive_after => 300, stuck_grace => 1000})]),
     Worker = pid_of(Mux, <<"py-0">>),
     signal("STOP", Worker),
+    Ref = snakemux:execute_async(Mux, <<"whoami">>, #{}, #{worker => <<"py-0">>, timeout => 1000}),
     eventually(fun() -> state(Mux, <<"py-0">>) =:= unresponsive end, 1500),
     %% Calls go to the other one.
     [{ok, _} = snakemux:execute(Mux, <<"whoami">>) || _ <- lists:seq(1, 5)],
-    eventually(fun() -> not is_alive(Worker) end, 6000),
+    {error, #{code := deadline_exceeded}} = snakemux:next(Ref, 1500),
+    eventually(fun() -> not is_alive(Worker) end, 4000),
     mux_tools:wait_ready(Mux, 5000).
 
 %% More than the socket and the window take: the writes to it never end. It is noticed like any other, its calls end on
@@ -406,10 +436,23 @@ foreign_worker_stopped(_) ->
     within(3000, fun() -> {ok, _} = snakemux:execute(Mux, <<"echo">>) end),
     {ok, [#{restarts := 0}]} = snakemux:workers(Mux).
 
+%% Its only thread is busy, so Health waits like everybody else: it gets no new call, and finishes the one it has.
+busy_worker_is_left_alone(_) ->
+    {Mux, Worker} = start_tutorial(#{}),
+    Ref = snakemux:execute_stream(Mux, <<"ping_stream">>, #{count => 4, interval => 1}),
+    eventually(fun() -> state(Mux, <<"exec">>) =:= unresponsive end, 1500),
+    {ok, [#{reason := silent}]} = snakemux:workers(Mux),
+    Waiting = snakemux:execute_async(Mux, <<"echo">>),
+    eventually(fun() -> {ok, #{queued := Queued}} = snakemux:stats(Mux), Queued =:= 1 end),
+    ?assertEqual({done, 4}, read(Ref, 0)),
+    {ok, _} = snakemux:next(Waiting, 3000),
+    ?assert(is_alive(Worker)),
+    {ok, [#{restarts := 0}]} = snakemux:workers(Mux).
+
 kill_unresponsive(_) ->
     {Mux, Worker} = start_tutorial(#{kill_unresponsive => true}),
     signal("STOP", Worker),
-    eventually(fun() -> not is_alive(Worker) end, 5000),
+    eventually(fun() -> not is_alive(Worker) end, 4000),
     within(5000, fun() -> {ok, _} = snakemux:execute(Mux, <<"echo">>) end).
 
 start_tutorial(Options) ->
@@ -424,7 +467,7 @@ start_tutorial(Options) ->
 
 program_missing(Config) ->
     Program = filename:join(proplists:get_value(priv_dir, Config), "not_built_yet"),
-    unstartable(Program, ["is not there", "make"]),
+    unstartable(Program, ["is not there", "make"], 1000),
     %% Once it is there, it is used.
     {ok, Sup} = snakemux:start_link(#{name => mux_missing, program => Program, workers => [python()]}),
     unlink(Sup),
@@ -437,26 +480,26 @@ program_missing(Config) ->
 program_not_executable(Config) ->
     Program = script(Config, "not_executable", ""),
     ok = file:change_mode(Program, 8#644),
-    unstartable(Program, ["may not be executed", "chmod +x"]).
+    unstartable(Program, ["may not be executed", "chmod +x"], 1000).
 
 program_lacks_library(Config) ->
-    unstartable(script(Config, "lacks_library", "#!/bin/sh\nexit 127\n"), ["shared library", "ldd"]).
+    unstartable(script(Config, "lacks_library", "#!/bin/sh\nexit 127\n"), ["shared library", "ldd"], 1000).
 
 program_fails(Config) ->
-    unstartable(script(Config, "fails", "#!/bin/sh\nexit 3\n"), ["status 3", "--version"]).
+    unstartable(script(Config, "fails", "#!/bin/sh\nexit 3\n"), ["status 3", "--version"], 1000).
 
 program_of_other_version(Config) ->
     Hello = term_to_binary({hello, 2, #{version => <<"9.0.0">>}}),
     Frame = filename:join(proplists:get_value(priv_dir, Config), "hello"),
     ok = file:write_file(Frame, <<(byte_size(Hello)):32, Hello/binary>>),
-    unstartable(script(Config, "other_version", ["#!/bin/sh\ncat ", Frame, "\nexec sleep 1000\n"]), ["version 2", "9.0.0", "one source"]).
+    unstartable(script(Config, "other_version", ["#!/bin/sh\ncat ", Frame, "\nexec sleep 1000\n"]), ["version 2", "9.0.0", "one source"], 1000).
 
 program_says_nothing(Config) ->
     Program = script(Config, "says_nothing", "#!/bin/sh\nexec sleep 1000 4242\n"),
-    unstartable(Program, ["hello"]).
+    unstartable(Program, ["hello"], 6000).
 
 program_says_nonsense(Config) ->
-    unstartable(script(Config, "says_nonsense", "#!/bin/sh\nprintf '\\000\\000\\000\\004what'\nexec sleep 1000\n"), ["is it snakemux"]).
+    unstartable(script(Config, "says_nonsense", "#!/bin/sh\nprintf '\\000\\000\\000\\004what'\nexec sleep 1000\n"), ["is it snakemux"], 1000).
 
 %% It has said hello, and then nothing ever again, as when the thread that takes completions is stuck.
 program_gets_stuck(Config) ->
@@ -476,12 +519,15 @@ program_gets_stuck(Config) ->
     stop(mux_stuck).
 
 %% The instance lives, and says what to do.
-unstartable(Program, Words) ->
+unstartable(Program, Words, Ms) ->
     Before = descendants(list_to_integer(os:getpid())),
-    {ok, Sup} = snakemux:start_link(#{name => mux_unstartable, program => Program}),
-    unlink(Sup),
-    {error, #{code := unavailable, reason := port_down, sent := false, message := Message}} =
-        snakemux:execute(mux_unstartable, <<"whoami">>),
+    {Sup, Message} = within(Ms, fun() ->
+        {ok, Pid} = snakemux:start_link(#{name => mux_unstartable, program => Program}),
+        unlink(Pid),
+        {error, #{code := unavailable, reason := port_down, sent := false, message := Text}} =
+            snakemux:execute(mux_unstartable, <<"whoami">>),
+        {Pid, Text}
+    end),
     [?assertNotEqual(nomatch, string:find(Message, Word)) || Word <- Words],
     %% It is tried again, and the instance outlives that.
     receive after 1000 -> ok end,
@@ -529,7 +575,9 @@ stuck_is_ignored(_) ->
     {error, #{code := deadline_exceeded}} = snakemux:execute(Mux, <<"nap">>, #{ms => 2500}, #{timeout => 100}),
     eventually(fun() -> state(Mux, <<"py">>) =:= unresponsive end),
     %% No new call goes there, until the handler has ended after all.
-    {ok, #{<<"pid">> := Worker}} = snakemux:execute(Mux, <<"whoami">>).
+    Ref = snakemux:execute_async(Mux, <<"whoami">>),
+    eventually(fun() -> {ok, #{queued := Queued}} = snakemux:stats(Mux), Queued =:= 1 end, 1000),
+    {ok, #{<<"pid">> := Worker}} = snakemux:next(Ref, 5000).
 
 %% ---- The instance stops ----
 
@@ -588,6 +636,7 @@ stop_kills(_) ->
     %% Python needs a moment until it ignores the signal.
     [eventually(fun() -> ignores_term(Pid) end) || Pid <- Pids, lists:suffix("python", exe(Pid))],
     Ms = stop(mux_deaf),
+    ?assert(Ms >= 5000),
     ?assert(Ms < 7000),
     all_gone(Pids, 0).
 
@@ -610,8 +659,8 @@ stop_with_guardian_stopped(_) ->
         Pids = [Guardian | descendants(Guardian)],
         ?assert(length(Pids) >= 3),
         [signal("STOP", Pid) || Pid <- Stopped(Guardian)],
-        ?assert(stop(Mux) < 8000),
-        all_gone(Pids, 2000)
+        ?assert(stop(Mux) < 7000),
+        all_gone(Pids, 500)
      end || Stopped <- [Outer, Inner, Both]].
 
 exe(Pid) ->

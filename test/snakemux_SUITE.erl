@@ -13,7 +13,7 @@ all() ->
         {group, aio},
         queue, weights, commands, wrong_options, instance_down, add_and_remove, restart, rolling_restart_under_load,
         rolling_restart_of_one_worker, waiting_calls_outlive_a_restart,
-        start_concurrency, tutorial_spawned, tutorial_attached, targets, attached_far_away, no_grpcio, crash_loop, listens_late,
+        start_concurrency, tutorial_spawned, tutorial_attached, targets, attached_far_away, no_grpcio, crash_loop, back_off, listens_late,
         never_ready, refused_target, ids_and_indexes, environment, session_lost, session_move, callers_that_die
     ].
 
@@ -556,15 +556,27 @@ crash_loop(_) ->
     Mux = start([]),
     {ok, _} = snakemux:add_worker(Mux, python(#{env => #{"FAIL" => "the model file is missing"}})),
     %% Calls say why, when there is no hope left for them.
-    {error, #{code := unavailable, message := Message}} = snakemux:execute(Mux, <<"whoami">>, #{}, #{timeout => 30_000}),
+    {error, #{code := unavailable, message := Message}} =
+        within(20_000, fun() -> snakemux:execute(Mux, <<"whoami">>, #{}, #{timeout => infinity}) end),
     ?assertNotEqual(nomatch, string:find(Message, "ended with status 3")),
     ?assertNotEqual(nomatch, string:find(Message, "  | the model file is missing")),
-    Restarts = fun() -> {ok, [#{restarts := N}]} = snakemux:workers(Mux), N end,
-    eventually(fun() -> Restarts() >= 3 end),
-    %% Never a hot loop: each wait is twice the one before, from 100 ms on.
-    ?assert(Restarts() =< 5),
     {error, #{message := Text}} = snakemux:await_ready(Mux, #{timeout => 1}),
     ?assertNotEqual(nomatch, string:find(Text, "the model file is missing")).
+
+%% Never a hot loop: each wait is twice the one before, from 100 ms on.
+back_off(Config) ->
+    Starts = filename:join(proplists:get_value(priv_dir, Config), "starts"),
+    Mux = start([]),
+    Script = mux_tools:script(Config, "ends_at_once", ["#!/bin/sh\ndate +%s%3N >>", Starts, "\n"]),
+    {ok, _} = snakemux:add_worker(Mux, {exec, [Script, "{address}"]}),
+    Times = eventually(fun() ->
+        Lines = case file:read_file(Starts) of {ok, Text} -> string:lexemes(Text, "\n"); _ -> [] end,
+        length(Lines) >= 6 andalso [binary_to_integer(Line) || Line <- Lines]
+    end, 15_000),
+    Waits = lists:zipwith(fun erlang:'-'/2, lists:sublist(Times, 2, 5), lists:sublist(Times, 5)),
+    [?assert(Wait >= AtLeast - 20) || {Wait, AtLeast} <- lists:zip(Waits, [100, 200, 400, 800, 1600])],
+    {ok, [#{restarts := Restarts}]} = snakemux:workers(Mux),
+    ?assert(Restarts =< 6).
 
 listens_late(_) ->
     Mux = start([]),

@@ -80,6 +80,16 @@ def block(name: str, ctx: Context):
 
 
 @worker.command
+def finish(path: str, ms: int, ctx: Context):
+    """Leaves in a file how it ended."""
+    end = time.monotonic() + ms / 1000
+    while not ctx.cancelled and time.monotonic() < end:
+        time.sleep(0.01)
+    with open(path, "w") as file:
+        file.write("cancelled" if ctx.cancelled else "finished")
+
+
+@worker.command
 def numbers(name: str, count: int = 0, fail_at: int = -1, pause: float = 0):
     """Counts from 0, without an end for count 0."""
     worker.state.begun.append(name)
