@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "farewell.h"
 #include "report.h"
 #include "route.h"
 #include "term.h"
@@ -153,7 +154,7 @@ static void on_session_expired(void *owner, struct smx_session *session)
     struct smx_bridge *bridge = owner;
     struct smx_conn *conn = smx_pool_find(&bridge->pool, smx_buffer_span(&session->worker));
     if (conn)
-        smx_conn_end_session(conn, smx_buffer_span(&session->id));
+        smx_farewell_send(conn, smx_buffer_span(&session->id));
 }
 
 /* ---- Commands ---- */

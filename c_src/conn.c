@@ -15,7 +15,6 @@ enum {
     RETRY_LOOK_MS = 1000, /* while it is unresponsive */
     LOOK_SLACK_MS = 500,  /* for gRPC to say that a look's deadline has passed */
     START_TOLERANCE_MS = 1000,
-    END_SESSION_TIMEOUT_MS = 5000,
 };
 
 static const char *const state_names[] = {
@@ -92,6 +91,8 @@ static void take_info(struct smx_conn *conn, const struct smx_reply *about)
             max_concurrent = (uint32_t)strtoul((const char *)pair->value.data, NULL, 10);
         else if (smx_span_is(pair->key, "sessions"))
             conn->announces_sessions = is_on(pair->value);
+        else if (smx_span_is(pair->key, "keepalive"))
+            conn->allows_pings = is_on(pair->value);
     }
     choose_codec(conn, codecs);
     if (conn->options.max_concurrent == 0 && max_concurrent > 0)
@@ -179,6 +180,18 @@ static void look_in(struct smx_conn *conn, int64_t ms)
         smx_timer_set(conn->timers, &conn->probe, smx_now_ms() + ms);
 }
 
+/* A channel's arguments are fixed when it is made, so there are two. The end of the old one's watch starts the new
+ * one's. */
+static void begin_to_ping(struct smx_conn *conn)
+{
+    grpc_channel_destroy(conn->channel);
+    conn->channel = conn->pinging;
+    conn->pinging = NULL;
+    conn->connected = false;
+    smx_timer_set(conn->timers, &conn->grace, smx_now_ms() + conn->options.ready_timeout_ms);
+    set_state(conn, SMX_CONN_CONNECTING, "new");
+}
+
 /* Both answers are in: is it ready? */
 static void judge(struct smx_conn *conn)
 {
@@ -186,6 +199,10 @@ static void judge(struct smx_conn *conn)
         smx_timer_stop(conn->timers, &conn->patience);
     if (conn->looking > 0 || !conn->connected)
         return;
+    if (conn->pinging && conn->allows_pings && conn->in_flight == 0) {
+        begin_to_ping(conn);
+        return;
+    }
     int status = conn->health_status;
     bool doubtful = status == SMX_UNAVAILABLE || status == SMX_CANCELLED;
     if (doubtful && !conn->in_doubt) {
@@ -297,8 +314,12 @@ struct smx_conn *smx_conn_new(const struct smx_command *connect, struct smx_gate
     struct smx_buffer target = {0};
     smx_buffer_append_span(&target, connect->target);
     smx_buffer_append(&target, "", 1);
-    struct grpc_channel *channel =
-        smx_channel_new((const char *)target.data, &connect->connect, gate->max_message, why);
+    struct smx_connect_options quiet = connect->connect;
+    quiet.keepalive_ms = 0;
+    struct grpc_channel *channel = smx_channel_new((const char *)target.data, &quiet, gate->max_message, why);
+    struct grpc_channel *pinging = NULL;
+    if (channel && connect->connect.keepalive_ms > 0)
+        pinging = smx_channel_new((const char *)target.data, &connect->connect, gate->max_message, why);
     target.len--;
     if (!channel) {
         smx_buffer_fini(&target);
@@ -308,6 +329,7 @@ struct smx_conn *smx_conn_new(const struct smx_command *connect, struct smx_gate
     smx_buffer_append_span(&conn->id, connect->worker);
     conn->target = target;
     conn->channel = channel;
+    conn->pinging = pinging;
     conn->options = connect->connect;
     conn->gate = gate;
     conn->timers = timers;
@@ -347,7 +369,9 @@ void smx_conn_close(struct smx_conn *conn)
     smx_call_cancel(&conn->info);
     smx_call_cancel(&conn->health);
     grpc_channel_destroy(conn->channel);
-    conn->channel = NULL;
+    if (conn->pinging)
+        grpc_channel_destroy(conn->pinging);
+    conn->channel = conn->pinging = NULL;
 }
 
 bool smx_conn_reap(struct smx_conn *conn)
@@ -389,50 +413,4 @@ bool smx_conn_has_room(const struct smx_conn *conn)
 bool smx_conn_is_coming(const struct smx_conn *conn)
 {
     return conn->state == SMX_CONN_CONNECTING || conn->state == SMX_CONN_UNRESPONSIVE;
-}
-
-/* ---- Telling it that a session ended ---- */
-
-struct farewell {
-    struct smx_call call;
-    struct smx_conn *conn;
-};
-
-static void on_farewell(struct smx_call *call, struct smx_reply *reply)
-{
-    (void)reply;
-    smx_call_expect_end(call);
-}
-
-static void on_farewell_end(struct smx_call *call, const struct smx_outcome *outcome)
-{
-    struct farewell *farewell = call->owner;
-    (void)outcome;
-    farewell->conn->telling--;
-    smx_call_fini(call);
-    free(farewell);
-}
-
-void smx_conn_end_session(struct smx_conn *conn, struct smx_span session)
-{
-    static const struct smx_call_events farewell_events = {on_farewell, on_farewell_end};
-    if (!conn->announces_sessions || !conn->connected)
-        return;
-    struct farewell *farewell = smx_alloc(sizeof(*farewell));
-    farewell->conn = conn;
-    farewell->call = (struct smx_call){.events = &farewell_events, .owner = farewell};
-    conn->telling++;
-    struct smx_message message = {
-        .session = session,
-        .command = smx_span_of("snakemux.end_session"),
-        .timeout_ms = END_SESSION_TIMEOUT_MS,
-    };
-    size_t len;
-    struct smx_call_plan plan = {
-        .channel = conn->channel,
-        .method = SMX_METHOD_EXECUTE_IN_SESSION,
-        .request = smx_message_pack(SMX_METHOD_EXECUTE_IN_SESSION, &message, &len),
-        .timeout_ms = END_SESSION_TIMEOUT_MS,
-    };
-    smx_call_start(&farewell->call, conn->gate, &plan);
 }

@@ -52,6 +52,9 @@ struct smx_conn {
     struct smx_reply about; /* what GetInfo said */
 
     struct grpc_channel *channel;
+    /* Takes the place of `channel` once the worker has announced that it allows HTTP/2 pings; or NULL. */
+    struct grpc_channel *pinging;
+    bool allows_pings;
     struct smx_gate *gate;
     struct smx_timers *timers;
     struct smx_conn_events events;
@@ -98,7 +101,5 @@ bool smx_conn_has_room(const struct smx_conn *conn);
 bool smx_conn_is_coming(const struct smx_conn *conn);
 /* The same life of the worker's process? Start times count as equal within a second. */
 bool smx_conn_is_incarnation(const struct smx_conn *conn, struct smx_span incarnation);
-/* Tells a worker that announces sessions to free this one's memory. Its answer interests nobody. */
-void smx_conn_end_session(struct smx_conn *conn, struct smx_span session);
 
 #endif

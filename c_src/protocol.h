@@ -160,7 +160,7 @@ struct smx_connect_options {
     enum smx_codec codec; /* RAW is not one of a connection */
     struct smx_span incarnation;
     int64_t ready_timeout_ms;   /* how long a new connection is `connecting` before it is `unreachable` */
-    int64_t keepalive_ms;       /* HTTP/2 pings; 0: none (a worker must allow them) */
+    int64_t keepalive_ms;       /* HTTP/2 pings to a worker that announces that it allows them; 0: none */
     int64_t health_interval_ms; /* between two looks at Health; 0: only when it connects */
     int64_t unresponsive_after_ms;
     bool bdp_probe;

@@ -17,7 +17,7 @@ all() ->
         port_killed, port_killed_again_and_again, port_stopped, port_killed_slowly, port_stopped_while_idle, pins_after_errors,
         pins_of_running_calls,
         mux_killed, supervisor_killed, all_killed_and_started_again, worker_process_killed, commands_handed_over, large_results_come_whole,
-        worker_killed, worker_killed_in_stream, worker_stopped, worker_stopped_while_written_to, foreign_worker_stopped, busy_worker_is_left_alone, kill_unresponsive,
+        worker_killed, worker_killed_in_stream, worker_stopped, worker_stopped_with_keepalive, worker_stopped_while_written_to, foreign_worker_stopped, busy_worker_is_left_alone, kill_unresponsive,
         program_missing, program_not_executable, program_lacks_library, program_fails, program_of_other_version, program_says_nothing,
         program_says_nonsense, program_gets_stuck,
         stuck_threads, gil_held, stuck_is_ignored, {group, aio},
@@ -27,7 +27,7 @@ all() ->
 
 groups() ->
     [{aio, [], [
-        worker_killed, worker_killed_in_stream, worker_stopped, stuck_threads, gil_held, stuck_is_ignored, stop_drains, stop_cancels
+        worker_killed, worker_killed_in_stream, worker_stopped, worker_stopped_with_keepalive, stuck_threads, gil_held, stuck_is_ignored, stop_drains, stop_cancels
     ]}].
 
 %% The other server of the Python library; all workers inherit our environment.
@@ -401,6 +401,17 @@ worker_stopped(_) ->
     {error, #{code := deadline_exceeded}} = snakemux:next(Ref, 1500),
     eventually(fun() -> not is_alive(Worker) end, 4000),
     mux_tools:wait_ready(Mux, 5000).
+
+%% HTTP/2 pings end the connection, and so its calls, also those without a deadline.
+worker_stopped_with_keepalive(_) ->
+    Mux = start([python(#{keepalive => 100, unresponsive_after => 500})]),
+    Worker = pid_of(Mux, <<"py">>),
+    Ref = snakemux:execute_async(Mux, <<"block">>, #{name => pinged}, #{timeout => infinity}),
+    eventually(fun() -> {ok, 1} =:= snakemux:execute(Mux, <<"begun">>, #{name => pinged}) end),
+    %% While it lives it answers them, busy or not.
+    ?assertEqual(timeout, snakemux:next(Ref, 1000)),
+    signal("STOP", Worker),
+    {error, #{code := unavailable, origin := transport, sent := true}} = snakemux:next(Ref, 1500).
 
 %% More than the socket and the window take: the writes to it never end. It is noticed like any other, its calls end on
 %% time, and calls beside it are not concerned.

@@ -49,6 +49,7 @@
     hundred_streams_at_a_time_serve_a_thousand_calls/1,
     servers_that_count_pings_see_none/0,
     servers_that_count_pings_see_none/1,
+    worker_that_allows_pings_gets_them/1,
     mute_listener_is_unreachable/1,
     web_server_is_unreachable/1,
     broken_health_makes_a_worker_unresponsive/1,
@@ -334,7 +335,8 @@ thousand_calls(Config, MaxStreams) ->
 %%% Pings
 
 %% Servers as they are, with gRPC's default policy, and one that bears no ping at all. While a worker is idle, busy, and
-%% keeps a stalled stream, its health is looked at often; no HTTP/2 ping is among it. That they count is seen at the end.
+%% keeps a stalled stream, its health is looked at often; no HTTP/2 ping is among it, not even with the option
+%% keepalive, as none of them announces that it allows that. That they count is seen at the end.
 servers_that_count_pings_see_none() ->
     [{timetrap, {minutes, 2}}].
 
@@ -361,7 +363,7 @@ servers_that_count_pings_see_none(Config) ->
 
 sees_no_ping(P, Name, Worker, Stream) ->
     Id = atom_to_binary(Name),
-    port_by_hand:connect(P, Id, Worker, #{health_interval => 20}),
+    port_by_hand:connect(P, Id, Worker, #{health_interval => 20, keepalive => 20}),
     _ = port_by_hand:strays(P),
     Stalled = [port_by_hand:stream(P, Id, Stream, chunks_args(), #{credit => 3, timeout => infinity}) || Stream =/= none],
     [_ = port_by_hand:chunks(P, Tag, 3, 2000) || Tag <- Stalled],
@@ -381,9 +383,23 @@ sees_no_ping(P, Name, Worker, Stream) ->
     port_by_hand:send(P, {disconnect, d, Id, now}),
     {ok, d, #{}, #{}} = port_by_hand:terminal(P, d, 1000),
     %% The same with pings.
-    port_by_hand:connect(P, Id, Worker, #{health_interval => off, keepalive => 20}),
-    _ = port_by_hand:await(P, fun(E) -> element(1, E) =:= worker andalso element(2, E) =:= Id andalso element(3, E) =:= connecting
-                                       andalso map_get(reason, element(4, E)) =:= lost end, 5000),
+    Pinger = filename:join([port_by_hand:root(), "test", "support", "pinger.py"]),
+    _ = port_by_hand:command(port_by_hand:python(), [Pinger, binary_to_list(port_by_hand:worker_target(Worker))]),
+    port_by_hand:stop_worker(Worker).
+
+%% This one announces that it allows them, and lies.
+worker_that_allows_pings_gets_them(Config) ->
+    P = program(Config),
+    Worker = port_by_hand:start_worker(["--keepalive", "--no-pings"]),
+    port_by_hand:connect(P, <<"patient">>, Worker, #{health_interval => off}),
+    port_by_hand:send(P, {connect, c, <<"pinged">>, port_by_hand:worker_target(Worker), #{health_interval => off, keepalive => 20}}),
+    Is = fun(State, Reason) -> fun(E) ->
+        element(1, E) =:= worker andalso element(2, E) =:= <<"pinged">> andalso element(3, E) =:= State andalso
+            map_get(reason, element(4, E)) =:= Reason
+    end end,
+    _ = port_by_hand:await(P, Is(ready, healthy), 2000),
+    _ = port_by_hand:await(P, Is(connecting, lost), 2000),
+    [] = port_by_hand:states(P, <<"patient">>),
     port_by_hand:stop_worker(Worker).
 
 free_port() ->

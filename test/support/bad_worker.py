@@ -3,7 +3,8 @@
 It speaks through h2, not grpcio, which would not let it. Beside the faults it has good commands, so that a test can see
 what else on the same connection suffers. `--health` and `--info` name a fault for those two, `--info-keys N` makes
 GetInfo long, `--max-streams N` is HTTP/2's MAX_CONCURRENT_STREAMS, `--mute` accepts connections and never says a word,
-`--http1` answers as a web server of the last century. It ends when its stdin does.
+`--http1` answers as a web server of the last century, `--no-pings` ends a connection with the first ping,
+`--keepalive` announces that it wouldn't. It ends when its stdin does.
 """
 
 from __future__ import annotations
@@ -494,6 +495,8 @@ class Peer:
 
     async def serve_info(self, call: Call) -> None:
         info = pb.InfoResponse(worker_type="bad", supported_commands=list(COMMANDS))
+        if self.options.keepalive:
+            info.capabilities["keepalive"] = "true"
         info.system_info.update({f"key {i}": "x" for i in range(self.options.info_keys)})
         if self.options.info:
             await COMMANDS[self.options.info](call)
@@ -525,6 +528,7 @@ def main() -> None:
     parser.add_argument("--info", choices=COMMANDS)
     parser.add_argument("--mute", action="store_true")
     parser.add_argument("--http1", action="store_true")
+    parser.add_argument("--keepalive", action="store_true", help="announces that it allows pings")
     parser.add_argument("--no-pings", action="store_true", help="the first one ends the connection")
     asyncio.run(serve(parser.parse_args()))
 
