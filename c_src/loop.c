@@ -8,6 +8,7 @@
 #include "bridge.h"
 #include "completion.h"
 #include "duplex.h"
+#include "sockets.h"
 #include "waker.h"
 
 enum {
@@ -129,7 +130,9 @@ static gpr_timespec next_deadline(const struct loop *loop)
 /* One completion, if one comes before the deadline. */
 static bool take_completion(struct loop *loop, gpr_timespec deadline)
 {
+    smx_sockets_keep(false); /* it may sleep after it has written */
     grpc_event event = grpc_completion_queue_next(loop->queue, deadline, NULL);
+    smx_sockets_keep(true);
     if (event.type != GRPC_OP_COMPLETE)
         return false;
     struct smx_completion *completion = event.tag;
@@ -158,10 +161,12 @@ static void turn(struct loop *loop)
             continue;
     loop->spin_until_us = taken ? smx_now_us() + SPIN_US : 0;
     smx_timers_run(&loop->bridge.timers, smx_now_ms());
+    smx_sockets_flush();
     write_output(loop);
     if (loop->unread && !loop->stopping)
         read_input(loop);
     smx_bridge_turn(&loop->bridge, waiting(loop));
+    smx_sockets_flush();
 }
 
 static bool is_over(const struct loop *loop)

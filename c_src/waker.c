@@ -21,6 +21,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "sockets.h"
 #include "util.h"
 
 enum { QUIT = 8, MARKS = 32 };
@@ -91,6 +92,7 @@ int epoll_wait(int epoll, struct epoll_event *events, int max, int timeout)
     struct smx_waker *waker = atomic_load(&the_waker);
     int late = waker ? atomic_exchange(&waker->late, 0) : 0;
     int count = epoll_pwait(epoll, events, max, late != 0 ? 0 : timeout, NULL);
+    smx_sockets_flush(); /* what a full one did not take */
     int what = count > 0 ? take_ours(events, &count) : 0;
     if (!waker)
         return count;
