@@ -21,7 +21,7 @@ groups() ->
     [{shared, [], [
         unary, async, optional_arguments, values, bare_values, raw, null, worker_error, deadline, next_timeout, cancel,
         abandon, stream, stream_fold, stream_fold_raises, stream_error, credit, credit_infinity, session, questions
-    ]}, {aio, [], [{group, shared}]}].
+    ]}, {aio, [], [{group, shared}, callers_that_die]}].
 
 init_per_suite(Config) -> Config.
 end_per_suite(_) -> ok.
@@ -344,7 +344,9 @@ instance_down(_) ->
 
 questions(Config) ->
     Mux = mux(Config),
-    {ok, [#{id := <<"py-0">>, state := ready, kind := python, guardian_pid := Guardian} | _]} = snakemux:workers(Mux),
+    {ok, [#{id := <<"py-0">>, state := ready, kind := python, guardian_pid := Guardian, capabilities := Announced} | _]} =
+        snakemux:workers(Mux),
+    ?assertEqual(list_to_binary(os:getenv("SNAKEMUX_SERVER", "native")), maps:get(<<"server">>, Announced)),
     ?assert(mux_tools:is_alive(Guardian)),
     {ok, #{healthy := true}} = snakemux:health(Mux, <<"py-0">>),
     {ok, #{supported_commands := Commands}} = snakemux:info(Mux, <<"py-1">>),

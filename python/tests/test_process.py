@@ -27,6 +27,16 @@ def test_port_0_chooses_one_and_tells_it() -> None:
         assert int(line.split("=")[1]) > 0
 
 
+def test_it_listens_on_loopback_unless_told_otherwise() -> None:
+    with WorkerProcess() as process:
+        process.ready()
+        tables = [Path(f"/proc/{process.process.pid}/net/{name}").read_text() for name in ("tcp", "tcp6")]
+        port = int(next(line for line in process.lines if "READY" in line).split("=")[1])
+        sockets = [line.split()[1] for table in tables for line in table.splitlines()[1:] if line.split()[3] == "0A"]
+        ours = [where for where in sockets if where.endswith(f":{port:04X}")]
+        assert [where.removeprefix("0000000000000000FFFF0000") for where in ours] == [f"0100007F:{port:04X}"]
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "localhost:0", "[::1]:0"])
 def test_it_listens_where_it_is_told(address: str) -> None:
     with WorkerProcess("--address", address) as process:
@@ -201,9 +211,9 @@ def test_without_tracebacks_callers_see_none() -> None:
 def test_a_message_over_the_limit_names_both_numbers() -> None:
     with WorkerProcess("--port", "0", "--max-message", "1MiB") as process:
         client = process.ready()
-        with pytest.raises(Exception, match=r"result of 2\d{6} bytes exceeds max_message, 1048576 bytes"):
+        with pytest.raises(Exception, match=r"result of 2\d{6} bytes exceeds max_message, 1048576 bytes: .* a stream"):
             client.execute("blob", size=2_000_000)
-        with pytest.raises(Exception, match=r"chunk of 2\d{6} bytes exceeds max_message"):
+        with pytest.raises(Exception, match=r"chunk of 2\d{6} bytes exceeds max_message, 1048576 bytes: .* smaller"):
             list(client.stream("flood", name="big", size=2_000_000))
         with pytest.raises(grpc.RpcError) as caught:
             client.execute("whole", data=bytes(2_000_000))
