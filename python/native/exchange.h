@@ -53,7 +53,7 @@ struct smx_counts {
 struct smx_exchange {
     struct smx_exchange_options options;
     pthread_mutex_t lock;
-    struct smx_table *commands; /* name -> of its own struct smx_command; does not change while it serves */
+    struct smx_table *commands; /* name -> of its own struct smx_command; the I/O thread's */
 
     struct smx_calls for_threads;
     struct smx_calls for_loop; /* beyond max_concurrent */

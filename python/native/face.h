@@ -13,13 +13,17 @@
 #include "info.h"
 #include "transport.h"
 
+struct smx_commands {
+    struct smx_table table;
+    struct smx_command *list;
+    size_t count;
+};
+
 struct smx_server {
     PyObject_HEAD struct smx_exchange exchange;
     struct smx_transport transport;
     struct smx_info info;
-    struct smx_table commands;
-    struct smx_command *command_list;
-    size_t command_count;
+    struct smx_commands commands; /* like info under the lock of the transport, once it has started */
     int loop_fd;
     int io_fd;
     bool is_open;            /* the parts above are to be undone */

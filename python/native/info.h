@@ -1,11 +1,11 @@
-/* What Health and GetInfo say, without Python: most of it was made when the worker started. */
+/* What Health and GetInfo say, without Python: most of it was made beforehand. */
 #ifndef SMX_INFO_H
 #define SMX_INFO_H
 
 #include "exchange.h"
 
 struct smx_info {
-    struct smx_buffer base;         /* of InfoResponse, all that does not change */
+    struct smx_buffer base;         /* of InfoResponse, what the worker says */
     struct smx_buffer capabilities; /* and what is told to those who ask for it */
     struct smx_buffer version;      /* of the library */
     int64_t started_us;

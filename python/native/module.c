@@ -70,7 +70,7 @@ static PyObject *server_new(PyTypeObject *type, PyObject *args, PyObject *keywor
     server->io_fd = smx_signal_fd_new();
     server->info.started_us = smx_now_us();
     smx_exchange_init(&server->exchange, &options, server->loop_fd, server->io_fd);
-    server->exchange.commands = &server->commands;
+    server->exchange.commands = &server->commands.table;
     bool ok =
         smx_transport_init(&server->transport, &server->exchange, &server->info, (size_t)max_message, address, &why);
     server->is_open = true;
@@ -100,6 +100,14 @@ static void shut(struct smx_server *server)
     Py_END_ALLOW_THREADS collect(server);
 }
 
+static void free_commands(struct smx_commands *commands)
+{
+    smx_table_fini(&commands->table);
+    for (size_t i = 0; i < commands->count; i++)
+        free((void *)commands->list[i].name.data);
+    free(commands->list);
+}
+
 static void server_free(PyObject *self)
 {
     struct smx_server *server = (struct smx_server *)self;
@@ -108,10 +116,7 @@ static void server_free(PyObject *self)
     collect(server);
     smx_exchange_fini(&server->exchange);
     smx_info_fini(&server->info);
-    smx_table_fini(&server->commands);
-    for (size_t i = 0; i < server->command_count; i++)
-        free((void *)server->command_list[i].name.data);
-    free(server->command_list);
+    free_commands(&server->commands);
     for (int i = 0; i < 2; i++) {
         int fd = i ? server->io_fd : server->loop_fd;
         if (fd >= 0)
@@ -122,36 +127,59 @@ static void server_free(PyObject *self)
     Py_DECREF(type);
 }
 
-static bool take_commands(struct smx_server *server, PyObject *commands)
+static bool take_commands(struct smx_commands *commands, PyObject *given)
 {
     PyObject *key, *value;
     Py_ssize_t at = 0, len;
-    server->command_list = smx_alloc((size_t)PyDict_Size(commands) * sizeof(*server->command_list));
-    while (PyDict_Next(commands, &at, &key, &value)) {
+    commands->list = smx_alloc((size_t)PyDict_Size(given) * sizeof(*commands->list));
+    while (PyDict_Next(given, &at, &key, &value)) {
         const char *name = PyUnicode_AsUTF8AndSize(key, &len);
         if (!name)
             return false;
-        struct smx_command *command = &server->command_list[server->command_count++];
+        struct smx_command *command = &commands->list[commands->count++];
         uint8_t *copy = smx_alloc((size_t)len);
         memcpy(copy, name, (size_t)len);
         *command = (struct smx_command){{copy, (size_t)len}, PyObject_IsTrue(value) == 1};
-        smx_table_put(&server->commands, command->name, command);
+        smx_table_put(&commands->table, command->name, command);
     }
     return true;
+}
+
+static PyObject *server_tell(PyObject *self, PyObject *args)
+{
+    struct smx_server *server = (struct smx_server *)self;
+    struct smx_commands commands = {0}, old;
+    PyObject *given;
+    const char *base, *capabilities;
+    Py_ssize_t base_len, capabilities_len;
+    if (!PyArg_ParseTuple(args, "O!y#y#", &PyDict_Type, &given, &base, &base_len, &capabilities, &capabilities_len))
+        return NULL;
+    if (!take_commands(&commands, given)) {
+        free_commands(&commands);
+        return NULL;
+    }
+    /* With the GIL, so that nobody closes the server meanwhile; the lock's holders never wait for it. */
+    bool is_shared = server->is_open;
+    if (is_shared)
+        pthread_mutex_lock(&server->transport.lock);
+    old = server->commands;
+    server->commands = commands;
+    server->info.base.len = server->info.capabilities.len = 0;
+    smx_buffer_append(&server->info.base, base, (size_t)base_len);
+    smx_buffer_append(&server->info.capabilities, capabilities, (size_t)capabilities_len);
+    if (is_shared)
+        pthread_mutex_unlock(&server->transport.lock);
+    free_commands(&old);
+    Py_RETURN_NONE;
 }
 
 static PyObject *server_start(PyObject *self, PyObject *args)
 {
     struct smx_server *server = (struct smx_server *)self;
-    PyObject *commands;
-    const char *base, *capabilities, *version;
-    Py_ssize_t base_len, capabilities_len, version_len;
-    if (!PyArg_ParseTuple(args, "O!y#y#s#", &PyDict_Type, &commands, &base, &base_len, &capabilities, &capabilities_len,
-                          &version, &version_len) ||
-        !take_commands(server, commands))
+    const char *version;
+    Py_ssize_t version_len;
+    if (!PyArg_ParseTuple(args, "s#", &version, &version_len))
         return NULL;
-    smx_buffer_append(&server->info.base, base, (size_t)base_len);
-    smx_buffer_append(&server->info.capabilities, capabilities, (size_t)capabilities_len);
     smx_buffer_append(&server->info.version, version, (size_t)version_len);
     if (!smx_transport_start(&server->transport))
         return PyErr_SetFromErrno(PyExc_OSError);
@@ -265,8 +293,9 @@ static PyGetSetDef properties[] = {
 };
 
 static PyMethodDef methods[] = {
-    {"start", server_start, METH_VARARGS,
-     "Begins to serve: commands (name -> is it async), info, capabilities, version."},
+    {"tell", server_tell, METH_VARARGS,
+     "What there is, in the place of what was told before: commands (name -> is it async), info, capabilities."},
+    {"start", server_start, METH_VARARGS, "Begins to serve: the version of the library."},
     {"take", server_take, METH_NOARGS, "The next call for a thread; waits for it. None: the end."},
     {"events", server_events, METH_NOARGS, "What the event loop is told: (kind, call, is it running, is it late)."},
     {"fileno", server_fileno, METH_NOARGS, "Readable when there are events."},

@@ -32,6 +32,7 @@ class NativeServer:
         self._tasks: dict[_native.Call, asyncio.Task[None]] = {}
         self._rooms: dict[_native.Call, asyncio.Future[None]] = {}
         self._idle = asyncio.Event()
+        self._telling = threading.Lock()
 
     def listen(self) -> int:
         """Takes the address: the port. Raises OSError."""
@@ -51,12 +52,19 @@ class NativeServer:
         """Begins to serve."""
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._server.fileno(), self._take_events)
-        worker = self._worker
-        commands = {name: worker.handler(name).is_async for name in (*worker.commands, END_SESSION)}
-        announced = lifecycle.capabilities(worker, self._options, self.name)
-        self._server.start(commands, _info(worker), b"".join(_entries(4, announced)), __version__)
+        self._worker.announce = self._tell
+        self._tell()
+        self._server.start(__version__)
         for number in range(self._options.threads):
             threading.Thread(target=self._work, name=f"handler_{number}", daemon=True).start()
+
+    def _tell(self) -> None:
+        """Has the commands that there are now routed and announced."""
+        worker = self._worker
+        with self._telling:  # else what another thread knew before could come last
+            commands = {name: worker.handler(name).is_async for name in (*worker.commands, END_SESSION)}
+            announced = lifecycle.capabilities(worker, self._options, self.name)
+            self._server.tell(commands, _info(worker), b"".join(_entries(4, announced)))
 
     async def stop(self, grace: float) -> bool:
         """Lets running calls go on for `grace` seconds. False if a handler still runs that can't be ended."""

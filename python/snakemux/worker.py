@@ -36,6 +36,7 @@ class Worker:
         self.state = SimpleNamespace()
         self.sessions = Sessions()
         self.stats = Stats()
+        self.announce: Callable[[], None] = lambda: None  # of its server, which is told of every new command
         self._builtin = {key: Handler(key, function) for key, function in commands(self).items()}
         self._commands: dict[str, Handler] = {}
         self._end_session = Handler(END_SESSION, self._run_session_end)
@@ -62,6 +63,7 @@ class Worker:
             if key.startswith("snakemux."):
                 raise ValueError(f"the name {key!r} is reserved")
             self._commands[key] = Handler(key, function)
+            self.announce()
             return function
 
         return register if function is None else register(function)

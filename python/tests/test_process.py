@@ -46,6 +46,29 @@ def test_it_listens_where_it_is_told(address: str) -> None:
         assert client.execute("double", x=1) == 2
 
 
+def test_commands_that_come_later_are_announced_and_run_like_others(tmp_path: Path) -> None:
+    body = """
+import threading
+def where(): return threading.current_thread().name
+async def where_async(): return where()
+@worker.command
+def learn(name, is_async): worker.command(name=name)(where_async if is_async else where)
+"""
+    env = worker_module(tmp_path, body)
+    with WorkerProcess("--port", "0", "--threads", "2", module="mine", env=env) as process:
+        client = process.ready()
+        info = client.info()
+        assert info.supported_commands == ["learn", "ping", "echo", "compute", "info", "ping_stream"]
+        assert info.capabilities["max_concurrent"] == "2"
+        client.execute("learn", name="ping", is_async=False)
+        client.execute("learn", name="later", is_async=True)
+        info = client.info()
+        assert info.supported_commands == ["learn", "ping", "later", "echo", "compute", "info", "ping_stream"]
+        assert info.capabilities["max_concurrent"] == "100"
+        assert client.execute("ping") != "MainThread"
+        assert client.execute("later") == "MainThread"
+
+
 def test_a_unix_socket_is_removed_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with WorkerProcess("--address", f"unix:{path}") as process:
