@@ -18,13 +18,9 @@
 %% How long the calls that were cancelled when the instance stops may take to say so, and the port program to a last ping.
 -define(LAST_WORDS, 500).
 -define(NONSENSE, "it speaks something else than the protocol: is it snakemux?").
-%% What carries more bytes comes in parts of so many: small events go in between.
--define(FRAGMENT, 262144).
 %% Commands up to so many bytes may be handed over, and so many go in one frame.
 -define(SMALL, 4096).
 -define(MOST_GATHERED, 64).
-%% How soon it is tried again to write to a full pipe.
--define(RETRY, 5).
 
 -record(state, {
     name :: atom(),
@@ -43,7 +39,8 @@
     load = 1.0 :: float(),
     way = never :: direct | gather | never,
     parts = snakemux_parts:new() :: snakemux_parts:parts(),
-    %% What the full pipe did not take yet, the oldest first.
+    sender :: pid(),
+    %% What the full pipe did not take yet, the oldest first: that one is being written.
     unsent = queue:new() :: queue:queue([tuple()])
 }).
 
@@ -70,14 +67,23 @@ command(Ref, Message, By) ->
         {ok, Port, Mux} when By =:= anybody, is_pid(Mux) ->
             case erlang:external_size(Message) =< ?SMALL of
                 true -> Mux ! {command, Port, Message}, ok;
-                false -> write(Port, Message)
+                false -> write(Ref, Port, Message)
             end;
-        {ok, Port, _} -> write(Port, Message);
+        {ok, Port, _} -> write(Ref, Port, Message);
         Error -> Error
     end.
 
-write(Port, Message) ->
-    case send(Port, Message) of
+write({Table, _, _} = Ref, Port, Message) ->
+    Bytes = snakemux_proto:encode(Message),
+    Size = iolist_size(Bytes),
+    IsWritten = case Size =< snakemux_proto:fragment() of
+        true ->
+            write(Port, Bytes);
+        false ->
+            {ok, Sender} = snakemux_table:process(Table, sender),
+            snakemux_sender:send(Sender, Port, Ref, Bytes, Size)
+    end,
+    case IsWritten of
         true -> ok;
         false -> {error, snakemux_proto:error(unavailable, port_down, "the port program is down")}
     end.
@@ -106,12 +112,10 @@ cast(Table, Message) ->
 %% @doc Writes a message to the port program, from the calling process; a full pipe suspends the caller and nobody
 %% else. False when there is no such port any more.
 -spec send(port(), term()) -> boolean().
-send(Port, Message) ->
-    try
-        port_command(Port, snakemux_proto:encode(Message))
-    catch
-        error:badarg -> false
-    end.
+send(Port, Message) -> write(Port, snakemux_proto:encode(Message)).
+
+write(Port, Bytes) ->
+    try port_command(Port, Bytes) catch error:badarg -> false end.
 
 %% @doc Returns when the mux has finished what it was doing.
 -spec sync(snakemux_table:ref()) -> ok.
@@ -129,8 +133,9 @@ init(#{name := Name} = Options) ->
     process_flag(message_queue_data, off_heap),
     process_flag(min_heap_size, 10000), % what one frame of events takes: few collections, and nothing lives for long
     {ok, Table} = snakemux_table:find(Name),
-    State = #state{name = Name, table = Table, options = Options},
+    State = #state{name = Name, table = Table, options = Options, sender = snakemux_sender:start_link()},
     snakemux_table:put_process(Table, mux, self()),
+    snakemux_table:put_process(Table, sender, State#state.sender),
     %% What an earlier life of this process left behind.
     snakemux_delivery:fail_all(Table, down_error("the process that owned the port program ended")),
     lists:foreach(fun(Pid) -> erlang:monitor(process, Pid) end, snakemux_table:callers(Table)),
@@ -195,8 +200,8 @@ info({decoded, Port, Tag, Event}, #state{port = Port, parts = Parts} = State) wh
     {noreply, take_events(Waiting, handle_event(Event, State#state{parts = Rest}))};
 info({decoded, Port, _, error}, #state{port = Port} = State) ->
     {noreply, port_down(?NONSENSE, State)};
-info(write_unsent, State) ->
-    {noreply, flush(State)};
+info({written, Port}, #state{port = Port, unsent = Unsent} = State) ->
+    {noreply, flush(State#state{unsent = queue:drop(Unsent)})};
 info({'DOWN', _, process, Pid, _}, #state{table = Table} = State) ->
     Refs = [Ref || Caller <- snakemux_table:remove_caller(Table, Pid), Ref <- snakemux_table:calls(Table, Caller)],
     lists:foreach(fun snakemux_table:take_call/1, Refs),
@@ -206,6 +211,8 @@ info({Port, {exit_status, Status}}, #state{port = Port} = State) ->
     {noreply, port_down(snakemux_program:exit_text(Status, Ready =/= undefined, Program), State#state{os_pid = undefined})};
 info({'EXIT', Port, Reason}, #state{port = Port} = State) ->
     {noreply, port_down(io_lib:format("its port closed: ~p", [Reason]), State)};
+info({'EXIT', Sender, Reason}, #state{sender = Sender} = State) ->
+    {stop, {shutdown, {sender, Reason}}, State};
 info(tick, State) ->
     erlang:send_after(?TICK, self(), tick),
     {noreply, tick(State)};
@@ -326,7 +333,8 @@ turn(Way, #state{table = Table} = State) ->
     snakemux_table:hand_over(Table, case Way of gather -> self(); direct -> direct end),
     State#state{way = Way}.
 
-%% This process must not be suspended by a full pipe: what can't be written now is written later.
+%% This process must not be suspended by a full pipe: for what can't be written now another one is. It is resumed as
+%% callers are, each in its turn; whoever only tries again and again finds the pipe filled by them each time.
 push([], State) -> State;
 push(Messages, #state{unsent = Unsent} = State) ->
     Next = State#state{unsent = queue:in(Messages, Unsent)},
@@ -336,11 +344,13 @@ flush(#state{port = undefined} = State) -> State#state{unsent = queue:new()};
 flush(#state{port = Port, unsent = Unsent} = State) ->
     case queue:out(Unsent) of
         {{value, Messages}, Rest} ->
-            try port_command(Port, snakemux_proto:encode(Messages), [nosuspend]) of
+            Bytes = snakemux_proto:encode(Messages),
+            try port_command(Port, Bytes, [nosuspend]) of
                 true -> flush(State#state{unsent = Rest});
                 %% Callers may as well wait themselves.
                 false ->
-                    erlang:send_after(?RETRY, self(), write_unsent),
+                    Mux = self(),
+                    spawn(fun() -> write(Port, Bytes), Mux ! {written, Port} end),
                     case State#state.way of gather -> turn(direct, State#state{load = 1.0}); _ -> State end
             catch
                 error:badarg -> State
@@ -380,7 +390,8 @@ hello(true, _, #{limits := Limits}, #state{port = Port, table = Table} = State) 
     Pins = [{pin, Session, Id, Incarnation} || {Session, Id, Incarnation} <- snakemux_table:pins(Table)],
     Wanted = snakemux_table:wanted(Table, all),
     Way = case maps:get(max_frame, Limits, 0) > 2 * ?SMALL * ?MOST_GATHERED of true -> direct; false -> never end,
-    Options = {options, {mux, options}, #{batch => true, meta => false, pins => true, fragment => ?FRAGMENT}},
+    Options = {options, {mux, options}, #{batch => true, meta => false, pins => true, fragment => snakemux_proto:fragment()}},
+    snakemux_sender:limit(State#state.sender, maps:get(max_parts, Limits, 0)),
     Next = push([Options | Wanted ++ Pins], State#state{ready = now_ms(), way = Way}),
     State#state.stopping orelse snakemux_table:publish(Table, Port, direct),
     Next;

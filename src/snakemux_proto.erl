@@ -2,7 +2,7 @@
 %% Pure: no processes, no ports.
 -module(snakemux_proto).
 
--export([version/0, encode/1, decode/1, target/1, call_options/1, error/3, error/4]).
+-export([version/0, fragment/0, encode/1, decode/1, target/1, call_options/1, error/3, error/4]).
 
 -export_type([
     tag/0, worker_id/0, session/0, to/0, command/0, args/0, result/0, meta/0, error/0, code/0, event/0,
@@ -60,8 +60,12 @@
 -spec version() -> 1.
 version() -> 1.
 
+%% @doc What has more bytes travels in parts of so many, both ways.
+-spec fragment() -> pos_integer().
+fragment() -> 262144.
+
 %% @doc A message to the port program, ready for port_command/2.
--spec encode(term()) -> iodata().
+-spec encode(term()) -> [binary()].
 encode(Message) -> erlang:term_to_iovec(Message).
 
 %% @doc The events in a frame of the port program: one, or a list of them.

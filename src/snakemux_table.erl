@@ -5,7 +5,7 @@
 -export([new/2, inherit/2, owner/1, find/1, known/1, setting/2, port/1, live_port/1, publish/3, hand_over/2, withdraw/2, stop/1]).
 -export([put_process/3, process/2]).
 -export([caller/1, remove_caller/2, callers/1]).
--export([ref/2, tag/1, add_call/3, take_call/1, calls/2, has_calls/1, count_chunk/1, add_credit/2]).
+-export([ref/2, tag/1, add_call/3, take_call/1, has_call/1, calls/2, has_calls/1, count_chunk/1, add_credit/2]).
 -export([claim_worker/2, put_worker/4, remove_worker/2, worker/2, workers/1, want/3, unwant/2, wanted/2]).
 -export([pin/4, use_pin/2, unpin/2, pins/1, expire_pins/3]).
 
@@ -85,11 +85,11 @@ stop(Table) ->
     Error = snakemux_proto:error(unavailable, stopping, "the instance is stopping"),
     ets:update_element(Table, port, {3, Error}).
 
--spec put_process(table(), mux | workers, pid()) -> true.
+-spec put_process(table(), mux | sender | workers, pid()) -> true.
 put_process(Table, Role, Pid) -> ets:insert(Table, {Role, Pid}).
 
-%% @doc The process that owns the port, or the supervisor of the workers.
--spec process(table(), mux | workers) -> {ok, pid()} | none.
+%% @doc The process that owns the port, that writes large commands, or the supervisor of the workers.
+-spec process(table(), mux | sender | workers) -> {ok, pid()} | none.
 process(Table, Role) ->
     case ets:lookup(Table, Role) of
         [{Role, Pid}] -> {ok, Pid};
@@ -148,6 +148,10 @@ take_call({Table, Caller, Call}) ->
         [{_, Pid, _, Session}] -> {ok, Pid, Session};
         [] -> none
     end.
+
+-spec has_call(ref()) -> boolean().
+has_call({Table, Caller, Call}) ->
+    try ets:member(Table, {Caller, Call}) catch error:badarg -> false end.
 
 %% @doc The running calls of a caller, or of `all'.
 -spec calls(table(), caller() | all) -> [ref()].

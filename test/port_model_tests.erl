@@ -1,5 +1,7 @@
 %% A model of the port protocol, and random sequences of messages that must do what it says. The model knows which
-%% workers are connected and which calls are live, with the chunks and the credit of each; from these follows every event.
+%% workers are connected and which calls are live, with the chunks and the credit of each, and of which tags parts have
+%% come: `open' are bytes that are no command, so that nothing good can come of them, `refused' what is swallowed. From
+%% these follows every event.
 -module(port_model_tests).
 -behaviour(proper_statem).
 
@@ -8,7 +10,7 @@
 
 -export([initial_state/0, command/1, precondition/2, next_state/3, postcondition/3]).
 -export([
-    connect/1, disconnect/1, echo/2, fails/2, hangs/2, stream/4, credit/2, cancel/1, ping/1, nonsense/1, many/2, hasty/4
+    connect/1, disconnect/1, echo/2, fails/2, hangs/2, stream/4, credit/2, cancel/1, ping/1, nonsense/1, many/2, hasty/4, part/1, parted/3
 ]).
 
 -define(LIMIT, 3000).
@@ -16,7 +18,11 @@
 -type id() :: binary().
 -record(stream, {worker :: id(), total :: pos_integer() | infinity, sent = 0 :: non_neg_integer()}).
 -record(unary, {worker :: id()}).
--record(model, {workers = [] :: [id()], live = #{} :: #{term() => #stream{} | #unary{}}}).
+-record(model, {
+    workers = [] :: [id()],
+    live = #{} :: #{term() => #stream{} | #unary{}},
+    parts = #{} :: #{term() => open | refused}
+}).
 
 protocol_test_() ->
     {setup, fun() -> port_by_hand:start_worker([]) end, fun port_by_hand:stop_worker/1, fun(Worker) ->
@@ -40,8 +46,8 @@ prop_protocol(Worker) ->
     ).
 
 %% What still lives can be cancelled, and then nothing is left.
-ends_well(P, #model{live = Live}) ->
-    ok = lists:foreach(fun cancel/1, maps:keys(Live)),
+ends_well(P, #model{live = Live, parts = Parts}) ->
+    ok = lists:foreach(fun cancel/1, maps:keys(maps:merge(Live, Parts))),
     #{calls := 0} = port_by_hand:stats(P),
     ok =:= port_by_hand:close(P).
 
@@ -66,7 +72,9 @@ command(Model) ->
         {1, {call, ?MODULE, ping, [tag()]}},
         {1, {call, ?MODULE, nonsense, [oneof([{teleport}, {ping}, hello, {cancel}, {credit, 1}])]}},
         {1, {call, ?MODULE, many, [range(1, 100), id()]}},
-        {3, {call, ?MODULE, hasty, [tag(), id(), range(1, 40), range(1, 30)]}}
+        {3, {call, ?MODULE, hasty, [tag(), id(), range(1, 40), range(1, 30)]}},
+        {3, {call, ?MODULE, part, [tag()]}},
+        {4, {call, ?MODULE, parted, [tag(), id(), range(1, 60)]}}
     ]).
 
 initial_state() ->
@@ -96,14 +104,17 @@ ping(Tag) -> run({ping, Tag}).
 nonsense(Message) -> run({nonsense, Message}).
 many(N, Id) -> run({many, N, Id}).
 hasty(Tag, Id, Total, Credit) -> run({hasty, Tag, Id, Total, Credit}).
+part(Tag) -> run({part, Tag}).
+parted(Tag, Id, Size) -> run({parted, Tag, Id, Size}).
 
 %% Sends the messages, sees the events come, each in its time, and no other one.
 run(Step) ->
     {P, Worker} = get(session),
-    {Messages, Events, Next} = step(get(model), Step),
+    Model = get(model),
+    {Messages, Events, Next} = step(Model, Step),
     put(model, Next),
     Targets = [target(Message, Worker) || Message <- Messages],
-    case [Message || Message <- Targets, not is_live_again(Message, Events)] of
+    case [Message || Message <- Targets, not is_live_again(Message, Events), not is_swallowed(Message, Model)] of
         [] -> [port_by_hand:send_frame(P, term_to_binary(Message)) || Message <- Targets];
         [One] -> port_by_hand:send(P, One);
         List -> port_by_hand:send(P, List)
@@ -119,6 +130,9 @@ target(Message, _Worker) -> Message.
 %% Messages that open no tag of their own must not be noted as such.
 is_live_again(_Message, Events) ->
     lists:keymember(protocol_error, 1, Events).
+
+is_swallowed(Message, #model{parts = Parts}) ->
+    lists:member(element(1, Message), [part, last]) andalso maps:get(element(2, Message), Parts, none) =:= refused.
 
 see(P, {ready, Id}) ->
     Ready = fun(Event) -> element(1, Event) =:= worker andalso element(2, Event) =:= Id andalso element(3, Event) =:= ready end,
@@ -148,13 +162,58 @@ see(P, {race, Tag, Total, Credit}) ->
 
 %%% The model: what is sent, which events follow, what is true then
 
-step(#model{workers = Workers} = Model, {connect, Id}) ->
+step(Model, Step) ->
+    case lists:member(element(1, Step), [echo, fails, hangs, stream, cancel, ping, hasty, part, parted]) of
+        true -> tagged_step(element(1, Step), element(2, Step), Model, Step);
+        false -> plain_step(Model, Step)
+    end.
+
+%% A tag with parts to come is in use. Where they are refused it is free, and the rest is not to come.
+tagged_step(Name, Tag, #model{parts = Parts, live = Live} = Model, Step) ->
+    case Parts of
+        #{Tag := State} when Name =:= part; Name =:= parted ->
+            parts(State, Model, Step);
+        #{Tag := open} when Name =:= cancel; Name =:= hasty ->
+            {[{cancel, Tag}], [{error, Tag, #{code => cancelled, sent => false}}], Model#model{parts = maps:remove(Tag, Parts)}};
+        #{Tag := open} ->
+            {Messages, _, _} = plain_step(Model, Step),
+            {Messages, [{protocol_error, duplicate_tag}], Model};
+        #{} when Name =:= part; Name =:= parted ->
+            parts(case Live of #{Tag := _} -> live; #{} -> none end, Model, Step);
+        #{} ->
+            plain_step(Model#model{parts = maps:remove(Tag, Parts)}, Step)
+    end.
+
+%% One part that is none of a command; or an echo, all of it.
+parts(State, #model{parts = Parts} = Model, {part, Tag}) ->
+    {Events, Next} = case State of
+        live -> {[{protocol_error, duplicate_tag}], refused};
+        none -> {[], open};
+        _ -> {[], State}
+    end,
+    {[{part, Tag, <<"?">>}], Events, Model#model{parts = Parts#{Tag => Next}}};
+parts(State, #model{parts = Parts} = Model, {parted, Tag, Id, Size}) ->
+    {[Message], Events, _} = plain_step(Model, {echo, Tag, Id}),
+    Follows = case State of
+        live -> [{protocol_error, duplicate_tag}];
+        none -> Events;
+        open -> [{error, Tag, #{code => invalid_argument, reason => bad_version, sent => false}}];
+        refused -> []
+    end,
+    {cut(Tag, term_to_binary(Message), Size), Follows, Model#model{parts = maps:remove(Tag, Parts)}}.
+
+cut(Tag, Bytes, Size) when byte_size(Bytes) =< Size -> [{last, Tag, Bytes}];
+cut(Tag, Bytes, Size) ->
+    <<Part:Size/binary, Rest/binary>> = Bytes,
+    [{part, Tag, Part} | cut(Tag, Rest, Size)].
+
+plain_step(#model{workers = Workers} = Model, {connect, Id}) ->
     Connect = {connect, {connect, Id}, Id, target, #{}},
     case lists:member(Id, Workers) of
         true -> {[Connect], [{error, {connect, Id}, #{code => already_exists}}], Model};
         false -> {[Connect], [{ok, {connect, Id}, #{}}, {ready, Id}], Model#model{workers = [Id | Workers]}}
     end;
-step(#model{workers = Workers, live = Live} = Model, {disconnect, Id}) ->
+plain_step(#model{workers = Workers, live = Live} = Model, {disconnect, Id}) ->
     Disconnect = {disconnect, {disconnect, Id}, Id, now},
     case lists:member(Id, Workers) of
         true ->
@@ -165,19 +224,19 @@ step(#model{workers = Workers, live = Live} = Model, {disconnect, Id}) ->
         false ->
             {[Disconnect], [{error, {disconnect, Id}, #{code => not_found}}], Model}
     end;
-step(Model, {echo, Tag, Id}) ->
+plain_step(Model, {echo, Tag, Id}) ->
     Args = #{<<"a">> => <<"b">>},
     open(Model, Tag, Id, {execute, Tag, {worker, Id}, <<"echo">>, Args, #{}}, [{ok, Tag, Args}], none);
-step(Model, {fails, Tag, Id}) ->
+plain_step(Model, {fails, Tag, Id}) ->
     Error = {error, Tag, #{code => not_found, origin => worker, sent => true}},
     open(Model, Tag, Id, {execute, Tag, {worker, Id}, <<"status">>, #{<<"status">> => <<"5">>}, #{}}, [Error], none);
-step(Model, {hangs, Tag, Id}) ->
+plain_step(Model, {hangs, Tag, Id}) ->
     Message = {execute, Tag, {worker, Id}, <<"silent">>, #{}, #{timeout => infinity}},
     open(Model, Tag, Id, Message, [], #unary{worker = Id});
-step(Model, {stream, Tag, Id, Total, Credit}) ->
+plain_step(Model, {stream, Tag, Id, Total, Credit}) ->
     {Events, Live} = flow(Tag, #stream{worker = Id, total = Total}, Credit),
     open(Model, Tag, Id, stream_message(Tag, Id, Total, Credit), Events, Live);
-step(#model{live = Live} = Model, {credit, Tag, N}) ->
+plain_step(#model{live = Live} = Model, {credit, Tag, N}) ->
     case Live of
         #{Tag := #stream{} = Stream} ->
             {Events, Next} = flow(Tag, Stream, N),
@@ -185,7 +244,7 @@ step(#model{live = Live} = Model, {credit, Tag, N}) ->
         #{} ->
             {[{credit, Tag, N}], [], Model}
     end;
-step(#model{live = Live} = Model, {cancel, Tag}) ->
+plain_step(#model{live = Live} = Model, {cancel, Tag}) ->
     Event =
         case Live of
             #{Tag := #stream{sent = Sent}} -> [{error, Tag, #{code => cancelled, delivered => Sent}}];
@@ -193,14 +252,14 @@ step(#model{live = Live} = Model, {cancel, Tag}) ->
             #{} -> []
         end,
     {[{cancel, Tag}], Event, Model#model{live = maps:remove(Tag, Live)}};
-step(#model{live = Live} = Model, {ping, Tag}) ->
+plain_step(#model{live = Live} = Model, {ping, Tag}) ->
     case is_map_key(Tag, Live) of
         true -> {[{ping, Tag}], [{protocol_error, duplicate_tag}], Model};
         false -> {[{ping, Tag}], [{ok, Tag, pong}], Model}
     end;
-step(Model, {nonsense, Message}) ->
+plain_step(Model, {nonsense, Message}) ->
     {[Message], [{protocol_error, bad_message}], Model};
-step(#model{workers = Workers} = Model, {many, N, Id}) ->
+plain_step(#model{workers = Workers} = Model, {many, N, Id}) ->
     Calls = [{execute, {many, I}, {worker, Id}, <<"echo">>, #{}, #{}} || I <- lists:seq(1, N)],
     Events =
         case lists:member(Id, Workers) of
@@ -208,10 +267,10 @@ step(#model{workers = Workers} = Model, {many, N, Id}) ->
             false -> [{error, {many, I}, #{code => not_found, sent => false}} || I <- lists:seq(1, N)]
         end,
     {Calls, Events, Model};
-step(#model{live = Live} = Model, {hasty, Tag, Id, Total, Credit}) ->
+plain_step(#model{live = Live} = Model, {hasty, Tag, Id, Total, Credit}) ->
     case is_map_key(Tag, Live) of
         true ->
-            step(Model, {cancel, Tag});
+            plain_step(Model, {cancel, Tag});
         false ->
             {[Message], Events, Next} = open(
                 Model, Tag, Id, stream_message(Tag, Id, Total, Credit), [{race, Tag, Total, Credit}], none

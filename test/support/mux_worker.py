@@ -46,6 +46,11 @@ def give_back(args):
 
 
 @worker.command
+def size(data: bytes):
+    return len(data)
+
+
+@worker.command
 def value(what: str):
     return {"number": 42, "list": [1, 2], "bytes": b"\xff\x00", "deep": {"a": {"b": [None]}}}.get(what)
 
