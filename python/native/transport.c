@@ -1,4 +1,4 @@
-/* Owns the thread, the listening socket and the list of connections; knows epoll, not HTTP/2. */
+/* Owns the thread, the listener and the list of connections; knows epoll, not HTTP/2. */
 #include "transport.h"
 
 #include "connection.h"
@@ -13,16 +13,18 @@
 
 enum { EVENTS = 64, ACCEPT_AGAIN_MS = 100, GIVE_UP_US = 500000, STACK = 256 * 1024 };
 
-static void watch_listener(struct smx_transport *transport, uint32_t events)
+static bool watch_listener(struct smx_transport *transport, int operation, uint32_t events)
 {
     struct epoll_event event = {.events = events, .data.ptr = transport};
-    if (transport->listener.fd >= 0)
-        epoll_ctl(transport->epoll_fd, EPOLL_CTL_MOD, transport->listener.fd, &event);
+    bool ok = true;
+    for (size_t i = 0; i < transport->listener.count; i++)
+        ok = epoll_ctl(transport->epoll_fd, operation, transport->listener.fds[i], &event) == 0 && ok;
+    return ok;
 }
 
 static void accept_again(void *owner)
 {
-    watch_listener(owner, EPOLLIN);
+    watch_listener(owner, EPOLL_CTL_MOD, EPOLLIN);
 }
 
 static void accept_all(struct smx_transport *transport)
@@ -32,7 +34,7 @@ static void accept_all(struct smx_transport *transport)
         smx_connection_open(transport, fd);
     if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
         /* The connection stays in the queue and would wake us for ever. */
-        watch_listener(transport, 0);
+        watch_listener(transport, EPOLL_CTL_MOD, 0);
         smx_timer_set(&transport->timers, &transport->accept_again, smx_now_ms() + ACCEPT_AGAIN_MS);
     }
 }
@@ -145,9 +147,9 @@ static void *run(void *data)
 bool smx_transport_start(struct smx_transport *transport)
 {
     transport->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event wake = {.events = EPOLLIN}, accept = {.events = EPOLLIN, .data.ptr = transport};
+    struct epoll_event wake = {.events = EPOLLIN};
     if (transport->epoll_fd < 0 || epoll_ctl(transport->epoll_fd, EPOLL_CTL_ADD, transport->io_fd, &wake) != 0 ||
-        epoll_ctl(transport->epoll_fd, EPOLL_CTL_ADD, transport->listener.fd, &accept) != 0)
+        !watch_listener(transport, EPOLL_CTL_ADD, EPOLLIN))
         return false;
     transport->input = smx_alloc(SMX_INPUT_BYTES);
     pthread_attr_t attributes;

@@ -46,6 +46,75 @@ def test_it_listens_where_it_is_told(address: str) -> None:
         assert client.execute("double", x=1) == 2
 
 
+# A host that is this machine twice, and a machine that is not here; one of them is named again, as glibc may do.
+SEVERAL = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <netdb.h>
+#include <string.h>
+
+typedef int Ask(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **found);
+
+int getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **found)
+{
+    const char *several[] = {"192.0.2.1", "127.0.0.1", "127.0.0.1", "127.0.0.2"};
+    Ask *ask = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (!host || strcmp(host, "several") != 0)
+        return ask(host, port, hints, found);
+    for (int i = 0; i < 4; i++, found = &(*found)->ai_next)
+        if (ask(several[i], port, hints, found) != 0)
+            return EAI_FAIL;
+    return 0;
+}
+"""
+
+
+@pytest.fixture
+def several(tmp_path: Path) -> dict[str, str]:
+    """An environment with a host `several`, which has several addresses."""
+    (tmp_path / "several.c").write_text(SEVERAL)
+    command = ["cc", "-shared", "-fPIC", "-o", "several.so", "several.c", "-ldl"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    return {"LD_PRELOAD": str(tmp_path / "several.so"), "GRPC_DNS_RESOLVER": "native"}
+
+
+def port_of(process: WorkerProcess) -> int:
+    return int(next(line for line in process.lines if "READY_ON_PORT" in line).split("=")[1])
+
+
+def test_it_listens_on_all_addresses_of_a_host_with_one_port(several: dict[str, str]) -> None:
+    with WorkerProcess("--address", "several:0", env=several) as process:
+        process.ready()
+        for host in ("127.0.0.1", "127.0.0.2"):
+            assert Client(f"{host}:{port_of(process)}").execute("double", x=1) == 2
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.3", port_of(process)))
+        process.process.terminate()
+        assert process.wait() == 0
+
+
+def test_every_address_has_to_be_asked_for() -> None:
+    with WorkerProcess("--address", ":0") as process:
+        assert process.wait() == 1
+        assert "can't listen on :0" in process.log_text()
+    with WorkerProcess("--address", "[::]:0") as process:
+        process.ready()
+        for host in ("127.0.0.1", "[::1]"):
+            assert Client(f"{host}:{port_of(process)}").execute("double", x=1) == 2
+
+
+@pytest.mark.skipif(os.environ.get("SNAKEMUX_SERVER") == "aio", reason="grpcio serves at the others all the same")
+def test_a_host_that_is_half_taken_ends_the_worker_with_a_message(several: dict[str, str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.2", 0))
+        taken.listen()
+        address = f"several:{taken.getsockname()[1]}"
+        with WorkerProcess("--address", address, env=several) as process:
+            assert process.wait() == 1
+            assert f"can't listen on {address}: Address already in use" in process.log_text()
+            assert process.lines == []
+
+
 def test_commands_that_come_later_are_announced_and_run_like_others(tmp_path: Path) -> None:
     body = """
 import threading
