@@ -51,7 +51,7 @@ check-cost: setup program ## instructions per call against bench/cost.budget; BU
 check-headers: ## compile c_src against the gRPC headers inside today's grpcio sdist
 	scripts/check-headers
 
-asan: setup ## the suite on a port program with AddressSanitizer, UBSan and LeakSanitizer; valgrind
+asan: setup ## the suite on a port program with AddressSanitizer, UBSan and LeakSanitizer; valgrind; a debug Python
 	scripts/asan
 
 tsan: setup ## the suites of the wire and of the input on a port program with ThreadSanitizer
