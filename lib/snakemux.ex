@@ -165,7 +165,7 @@ defmodule Snakemux do
   @spec stream(mux(), command(), args(), options()) :: Enumerable.t()
   def stream(mux, command, args \\ %{}, opts \\ []) do
     opts = options(opts)
-    start = fn -> :snakemux.reader(mux, command, args, opts) end
+    start = fn -> :snakemux_reader.open(mux, command, args, opts) end
     Stream.resource(fn -> start end, &pull/1, &stop/1)
   end
 
@@ -263,7 +263,7 @@ defmodule Snakemux do
   defp pull(start) when is_function(start), do: pull(start.())
 
   defp pull(reader) do
-    case :snakemux.pull(reader) do
+    case :snakemux_reader.pull(reader) do
       {:chunk, chunk, rest} -> {[{:ok, chunk}], rest}
       {:done, _meta} -> {:halt, :ended}
       {:error, error} -> {[{:error, Error.exception(error)}], :ended}

@@ -20,7 +20,7 @@
 
 -export([start_link/1, child_spec/1, await_ready/1, await_ready/2]).
 -export([execute/2, execute/3, execute/4, execute_in_session/3, execute_in_session/4, execute_in_session/5]).
--export([stream_fold/5, stream_fold/6, reader/4, pull/1]).
+-export([stream_fold/5, stream_fold/6]).
 -export([execute_async/2, execute_async/3, execute_async/4, execute_stream/2, execute_stream/3, execute_stream/4]).
 -export([next/1, next/2, credit/2, cancel/1, abandon/1, end_session/2]).
 -export([add_worker/2, remove_worker/2, remove_worker/3, restart_worker/2, restart_workers/1, restart_workers/2]).
@@ -107,53 +107,15 @@ execute_in_session(Mux, Session, Command, Args) -> execute_in_session(Mux, Sessi
 execute_in_session(Mux, Session, Command, Args, Options) ->
     execute(Mux, Command, Args, (snakemux_options:to_map(call, Options))#{session => Session}).
 
--spec stream_fold(mux(), snakemux_proto:command(), snakemux_proto:args(), fold(), term()) ->
+-spec stream_fold(mux(), snakemux_proto:command(), snakemux_proto:args(), snakemux_reader:fold(), term()) ->
     {ok, term()} | {error, snakemux_proto:error(), term()}.
--type fold() :: fun((snakemux_proto:result(), term()) -> {cont, term()} | {halt, term()}).
 stream_fold(Mux, Command, Args, Fun, Acc) -> stream_fold(Mux, Command, Args, Fun, Acc, #{}).
 
 %% @doc Folds a stream; `{halt, Acc}' cancels it. An exception in `Fun' cancels it too.
--spec stream_fold(mux(), snakemux_proto:command(), snakemux_proto:args(), fold(), term(), options()) ->
+-spec stream_fold(mux(), snakemux_proto:command(), snakemux_proto:args(), snakemux_reader:fold(), term(), options()) ->
     {ok, term()} | {error, snakemux_proto:error(), term()}.
 stream_fold(Mux, Command, Args, Fun, Acc, Options) ->
-    fold(reader(Mux, Command, Args, Options), Fun, Acc).
-
-fold({Ref, _, _} = Reader, Fun, Acc) ->
-    case pull(Reader) of
-        {chunk, Chunk, Rest} ->
-            try Fun(Chunk, Acc) of
-                {cont, Next} -> fold(Rest, Fun, Next);
-                {halt, Last} -> abandon(Ref), {ok, Last}
-            catch
-                Class:Reason:Stack -> abandon(Ref), erlang:raise(Class, Reason, Stack)
-            end;
-        {done, _} -> {ok, Acc};
-        {error, Error} -> {error, Error, Acc}
-    end.
-
-%% A stream as its one consumer reads it: the call, after how many chunks it gives credit again, how many it took since.
--type reader() :: {ref(), pos_integer() | infinity, non_neg_integer()}.
-
-%% @private
-%% Starts a stream to be read by pull/1. Credit comes back by halves of the window: a message each would cost more than
-%% the chunk.
--spec reader(mux(), snakemux_proto:command(), snakemux_proto:args(), options()) -> reader().
-reader(Mux, Command, Args, Options0) ->
-    Options = snakemux_options:call(Options0),
-    Step = case maps:get(credit, Options, 16) of infinity -> infinity; Credit -> max(1, Credit div 2) end,
-    {call(Mux, execute_stream, Command, Args, Options, self), Step, 0}.
-
-%% @private
-%% The next chunk, or the end.
--spec pull(reader()) ->
-    {chunk, snakemux_proto:result(), reader()} | {done, snakemux_proto:meta()} | error().
-pull({Ref, Step, Taken} = Reader) ->
-    case next(Ref, infinity) of
-        passive -> pull(Reader);
-        {chunk, Chunk} when Taken + 1 >= Step -> credit(Ref, Taken + 1), {chunk, Chunk, {Ref, Step, 0}};
-        {chunk, Chunk} -> {chunk, Chunk, {Ref, Step, Taken + 1}};
-        End -> End
-    end.
+    snakemux_reader:fold(snakemux_reader:open(Mux, Command, Args, Options), Fun, Acc).
 
 -spec execute_async(mux(), snakemux_proto:command()) -> ref().
 execute_async(Mux, Command) -> execute_async(Mux, Command, #{}, #{}).
