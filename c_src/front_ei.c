@@ -247,8 +247,9 @@ static const char *wrong_start(struct smx_span bytes, const char **what)
 }
 
 /* The parts of a command, put together. Whatever they are, this ends with an answer under their tag. */
-static void take_whole(struct smx_front_ei *front, struct smx_span tag, struct smx_span whole)
+static void take_whole(struct smx_front_ei *front, struct smx_span tag, struct smx_buffer *memory)
 {
+    struct smx_span whole = smx_buffer_span(memory);
     struct smx_command_reader reader = {0};
     enum smx_command_kind kind = SMX_COMMAND_LOST;
     size_t at = 1;
@@ -268,6 +269,7 @@ static void take_whole(struct smx_front_ei *front, struct smx_span tag, struct s
         reader.command = (struct smx_command){.tag = tag};
         kind = SMX_COMMAND_WRONG;
     }
+    reader.command.memory = memory;
     answer(front, &reader, kind);
 }
 
@@ -289,7 +291,7 @@ static void take_part(struct smx_front_ei *front, struct smx_command_reader *rea
     }
     struct smx_buffer whole = {0};
     if (reader->part == SMX_PART_LAST && smx_assembly_take(assembly, tag, &whole))
-        take_whole(front, tag, smx_buffer_span(&whole));
+        take_whole(front, tag, &whole);
     smx_buffer_fini(&whole);
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "packing.h"
 #include "snakepit.pb-c.h"
 #include "wire.h"
 
@@ -69,17 +70,18 @@ static struct grpc_byte_buffer *pack_execute(bool in_session, const struct smx_m
         size_t size = entry_size(&args.items[i]);
         *len += smx_wire_head_size(size) + size;
     }
-    grpc_slice slice = grpc_slice_malloc(*len);
-    uint8_t *at = smx_wire_put_bytes(GRPC_SLICE_START_PTR(slice), 1, session);
+    struct smx_packing packing;
+    smx_packing_init(&packing, message, *len);
+    uint8_t *at = smx_wire_put_bytes(GRPC_SLICE_START_PTR(packing.own), 1, session);
     at = smx_wire_put_bytes(at, before + 1, message->command);
     for (size_t i = 0; i < args.count; i++) {
         at = smx_wire_put_head(at, before + 2, entry_size(&args.items[i]));
         at = smx_wire_put_bytes(at, 1, args.items[i].key);
-        at = smx_wire_put_bytes(at, 2, args.items[i].value);
+        at = smx_packing_put(&packing, at, 2, args.items[i].value);
     }
     at = smx_wire_put_number(at, before + 3, timeout_ms);
-    smx_wire_put_bytes(at, before + 4, message->request_id);
-    return buffer_of(slice);
+    at = smx_wire_put_bytes(at, before + 4, message->request_id);
+    return smx_packing_end(&packing, at);
 }
 
 struct grpc_byte_buffer *smx_message_pack(enum smx_method method, const struct smx_message *message, size_t *len)

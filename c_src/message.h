@@ -26,6 +26,7 @@ struct smx_message {
     struct smx_pairs args;
     int32_t timeout_ms;
     struct smx_span request_id;
+    struct smx_buffer *memory; /* where large args are, to be taken instead of copied; NULL: nowhere */
 };
 
 /* The caller's, for smx_call_start or smx_message_free. `len`: its size in bytes. */

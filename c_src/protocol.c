@@ -93,6 +93,7 @@ struct smx_command *smx_command_keep(const struct smx_command *command)
     struct smx_pair *items = (struct smx_pair *)(kept + 1);
     uint8_t *to = (uint8_t *)(items + metadata->count + values->count);
     *kept = *command;
+    kept->memory = NULL;
     keep(&kept->tag, &to);
     keep(&kept->worker, &to);
     keep(&kept->session, &to);

@@ -179,12 +179,13 @@ struct smx_command {
     enum smx_to to;
     struct smx_span worker;
     struct smx_span session;
-    struct smx_span name;    /* of the command to execute */
-    struct smx_span args;    /* an encoded map, without the version byte; checked, its values not yet */
-    bool has_values;         /* instead of args: */
-    struct smx_pairs values; /* ready ones, by call.codec (JSON or MSGPACK). They go as they are to a worker that
-                                announces that codec, else transcoded; so the answer's codec may be another one too */
-    struct smx_span target;  /* connect */
+    struct smx_span name;      /* of the command to execute */
+    struct smx_span args;      /* an encoded map, without the version byte; checked, its values not yet */
+    struct smx_buffer *memory; /* where args are, and may be taken; NULL: only lent */
+    bool has_values;           /* instead of args: */
+    struct smx_pairs values;   /* ready ones, by call.codec (JSON or MSGPACK). They go as they are to a worker that
+                                  announces that codec, else transcoded; so the answer's codec may be another one too */
+    struct smx_span target;    /* connect */
     struct smx_span incarnation;
     struct smx_call_options call;
     struct smx_connect_options connect;

@@ -335,6 +335,7 @@ static struct grpc_byte_buffer *pack(struct smx_request *request, const struct s
             .args = args,
             .timeout_ms = (int32_t)timeout_ms,
             .request_id = request->request_id,
+            .memory = values.bytes.len > 0 ? &values.bytes : command->memory,
         };
         buffer = smx_message_pack(method, &message, &len);
     }

@@ -3,13 +3,13 @@
 -include_lib("stdlib/include/assert.hrl").
 -compile(export_all).
 
--import(mux_tools, [python/0, start/1, start/2, stop/1, exec/3, eventually/1, eventually/2, within/2, port_pid/1, signal/2, silence/0]).
+-import(mux_tools, [python/0, python/1, start/1, start/2, stop/1, exec/3, eventually/1, eventually/2, within/2, port_pid/1, signal/2, silence/0]).
 
 -define(MIB, 1048576).
 
 suite() -> [{timetrap, {minutes, 1}}].
 
-all() -> [whole, small_calls_beside, control_beside, callers_killed, too_large, port_killed, sender_killed].
+all() -> [whole, raw, small_calls_beside, control_beside, callers_killed, too_large, port_killed, sender_killed].
 
 end_per_testcase(_, _) ->
     [stop(Name) || Name <- registered(), lists:prefix("mux_", atom_to_list(Name))],
@@ -33,14 +33,23 @@ whole(_) ->
     ],
     Give = fun(Value) -> snakemux:execute_async(Mux, <<"give_back">>, #{v => Value}) end,
     Refs = [Give(Value) || Value <- Values],
-    [?assertEqual({ok, #{<<"v">> => Value}}, snakemux:next(Ref, 20000)) || {Value, Ref} <- lists:zip(Values, Refs)],
+    [?assert(snakemux:next(Ref, 20000) =:= {ok, #{<<"v">> => Value}}) || {Value, Ref} <- lists:zip(Values, Refs)],
     Test = self(),
     [spawn_link(fun() -> Test ! {N, exec(Mux, <<"give_back">>, #{v => V, n => N})} end) || {N, V} <- lists:enumerate(Values ++ Values)],
-    [receive {N, Result} -> ?assertEqual(#{<<"v">> => V, <<"n">> => N}, Result) end || {N, V} <- lists:enumerate(Values ++ Values)],
+    [receive {N, Result} -> ?assert(Result =:= #{<<"v">> => V, <<"n">> => N}) end || {N, V} <- lists:enumerate(Values ++ Values)],
     {done, _} = read(snakemux:execute_stream(Mux, <<"numbers">>, #{name => binary:copy(<<"x">>, ?MIB), count => 3})),
     silence().
 
 read(Ref) -> case snakemux:next(Ref, 10000) of {chunk, _} -> read(Ref); End -> End end.
+
+%% As they are, at once and behind one that runs, compressed too, and beside small ones.
+raw(_) ->
+    Mux = start([python(#{max_concurrent => 1})]),
+    Args = #{<<"large">> => binary:copy(<<"one">>, ?MIB), <<"small">> => <<"1">>, <<"other">> => binary:copy(<<"two">>, 500000)},
+    Give = fun(Options) -> snakemux:execute_async(Mux, <<"give_back">>, Args, Options#{codec => raw}) end,
+    Refs = [Give(Options) || Options <- [#{}, #{compression => gzip}, #{session => <<"s">>}, #{}]],
+    [?assert(snakemux:next(Ref, 20000) =:= {ok, Args}) || Ref <- Refs],
+    silence().
 
 small_calls_beside(_) ->
     Mux = start([python()]),
@@ -130,6 +139,7 @@ sender_killed(_) ->
     Mux = start([python()]),
     {ok, Sender} = snakemux_table:process(table(Mux), sender),
     exit(Sender, kill),
-    eventually(fun() -> {ok, Next} = snakemux_table:process(table(Mux), sender), Next =/= Sender end),
-    ok = snakemux:await_ready(Mux, #{timeout => 15000}),
-    ?assertEqual(4 * ?MIB, exec(Mux, <<"size">>, #{data => blob(4 * ?MIB)})).
+    Blob = blob(4 * ?MIB),
+    eventually(fun() -> snakemux:execute(Mux, <<"size">>, #{data => Blob}) =:= {ok, 4 * ?MIB} end),
+    {ok, Next} = snakemux_table:process(table(Mux), sender),
+    ?assertNotEqual(Sender, Next).

@@ -1,4 +1,4 @@
-%% What is not a rate: memory of idle streams, the time of many cancels, the first answer, fairness beside big replies.
+%% What is not a rate: memory of idle streams, the time of many cancels, the first answer, fairness beside big replies and arguments.
 %% Each runs once with snakemux alone and prints what it has found.
 -module(bench_extra).
 
@@ -71,18 +71,24 @@ idle_streams(Setup) ->
      {streams_cpu_ms, "their CPU time in one second, ms", Idle},
      {cancel_ms, "10,000 streams cancelled, ms", (Cancelled - Cancel) / 1000}].
 
-%% Small calls, one at a time, beside replies of 64 MiB that follow one another on the same port.
+%% Small calls, one at a time, beside replies and beside arguments of 64 MiB that follow one another on the same port.
 fairness(Setup) ->
     State = {Mux, _, _} = bench_api:start(Setup),
     #{p50 := Alone50, p99 := Alone99} = bench_api:run(State, {unary, 1, 16}, ?SMALL_CALLS_MS),
-    Big = spawn_link(fun() -> blobs(Mux, #{<<"size">> => integer_to_binary(?BLOB)}) end),
-    timer:sleep(200),
-    #{p50 := Beside50, p99 := Beside99} = bench_api:run(State, {unary, 1, 16}, ?SMALL_CALLS_MS),
-    unlink(Big),
-    exit(Big, kill),
+    Beside = fun(Args) ->
+        Big = spawn_link(fun() -> blobs(Mux, Args) end),
+        timer:sleep(200),
+        Result = bench_api:run(State, {unary, 1, 16}, ?SMALL_CALLS_MS),
+        unlink(Big),
+        exit(Big, kill),
+        Result
+    end,
+    #{p50 := Replies50, p99 := Replies99} = Beside(#{<<"size">> => integer_to_binary(?BLOB)}),
+    #{p50 := Arguments50, p99 := Arguments99} = Beside(#{<<"size">> => <<"1">>, <<"data">> => binary:copy(<<"x">>, ?BLOB)}),
     bench_api:stop(State),
     [{alone_p50_us, "a small call alone: median, us", Alone50}, {alone_p99_us, "p99, us", Alone99},
-     {beside_p50_us, "beside 64 MiB replies: median, us", Beside50}, {beside_p99_us, "p99, us", Beside99}].
+     {beside_p50_us, "beside 64 MiB replies: median, us", Replies50}, {beside_p99_us, "p99, us", Replies99},
+     {arguments_p50_us, "beside 64 MiB arguments: median, us", Arguments50}, {arguments_p99_us, "p99, us", Arguments99}].
 
 blobs(Mux, Args) ->
     {ok, #{<<"data">> := _}} = snakemux:execute(Mux, <<"blob">>, Args, #{codec => raw}),

@@ -57,6 +57,47 @@ static void a_session_request_says_it_all(void **state)
     grpc_slice_unref(slice);
 }
 
+static void large_values_stay_where_they_are(void **state)
+{
+    enum { LARGE = 100000 };
+    (void)state;
+    struct smx_buffer memory = {0};
+    memset(smx_buffer_reserve(&memory, 3 * LARGE), 'm', 3 * LARGE);
+    memory.len = 3 * LARGE;
+    memset(memory.data + LARGE, 'n', LARGE);
+    struct smx_pair pairs[] = {
+        {smx_span_of("small"), {memory.data, 10}},
+        {smx_span_of("first"), {memory.data, LARGE}},
+        {smx_span_of("elsewhere"), {(const uint8_t *)"e", 1}},
+        {smx_span_of("second"), {memory.data + LARGE, LARGE}},
+    };
+    struct smx_message message = {.command = smx_span_of("c"), .args = {pairs, 4}, .request_id = smx_span_of("r")};
+    size_t len, copied_len;
+    grpc_slice copied = bytes_of(smx_message_pack(SMX_METHOD_EXECUTE, &message, &copied_len));
+    assert_int_equal(memory.len, 3 * LARGE);
+    message.memory = &memory;
+    struct grpc_byte_buffer *buffer = smx_message_pack(SMX_METHOD_EXECUTE, &message, &len);
+    assert_null(memory.data); /* it is the message's now */
+    grpc_slice lent = bytes_of(buffer);
+    assert_int_equal(len, copied_len);
+    assert_true(grpc_slice_eq(lent, copied));
+    grpc_slice_unref(lent);
+    grpc_slice_unref(copied);
+}
+
+static void memory_without_large_values_is_not_taken(void **state)
+{
+    (void)state;
+    struct smx_buffer memory = {0};
+    smx_buffer_append(&memory, "abc", 3);
+    struct smx_pair pair = {smx_span_of("x"), smx_buffer_span(&memory)};
+    struct smx_message message = {.command = smx_span_of("c"), .args = {&pair, 1}, .memory = &memory};
+    size_t len;
+    smx_message_free(smx_message_pack(SMX_METHOD_EXECUTE, &message, &len));
+    assert_int_equal(memory.len, 3);
+    smx_buffer_fini(&memory);
+}
+
 /* An answer of a worker: success, the result {"k": "v"}, a timestamp. */
 static struct smx_buffer answer(void)
 {
@@ -230,6 +271,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_session_request_says_it_all),
+        cmocka_unit_test(large_values_stay_where_they_are),
+        cmocka_unit_test(memory_without_large_values_is_not_taken),
         cmocka_unit_test(an_answer_is_read_plain_and_compressed),
         cmocka_unit_test(a_chunk_of_many_values_is_read_as_protobuf_c_wrote_it),
         cmocka_unit_test(unknown_fields_are_skipped_and_the_last_of_two_counts),
