@@ -2,13 +2,14 @@
 %% the warning about TLS in snakemux_spec_tests.
 -module(security_SUITE).
 -include_lib("stdlib/include/assert.hrl").
+-include_lib("public_key/include/public_key.hrl").
 -compile(export_all).
 
 -import(mux_tools, [python/0, python/1, start/1, start/2, stop/1, eventually/1, pid_of/2, port_pid/1, signal/2, script/3]).
 
 suite() -> [{timetrap, {minutes, 1}}].
 
-all() -> [sockets_are_private, nothing_becomes_an_atom, values_are_not_logged, values_are_not_in_crash_reports].
+all() -> [sockets_are_private, nothing_becomes_an_atom, values_are_not_logged, values_are_not_in_crash_reports, tls_verifies_the_worker].
 
 end_per_testcase(_, _) ->
     _ = logger:remove_handler(?MODULE),
@@ -99,6 +100,44 @@ values_are_not_in_crash_reports(_) ->
     Logged = heard(),
     ?assertNotEqual(nomatch, string:find(Logged, "{erlang,length,1}")),
     ?assertEqual(nomatch, string:find(Logged, Secret)).
+
+%% A worker of these roots and of this name is taken, another is not even asked.
+tls_verifies_the_worker(Config) ->
+    {Roots, Certificate, Key} = certificates("worker.test"),
+    {OtherRoots, _, _} = certificates("worker.test"),
+    [RootFile, OtherFile, CertificateFile, KeyFile] =
+        [pem(Config, Name, Entries) || {Name, Entries} <- [{"roots", Roots}, {"other", OtherRoots}, {"cert", Certificate}, {"key", Key}]],
+    Script = filename:join([snakemux_test_tools:root(), "test", "support", "tls_worker.py"]),
+    Argv = ["exec", "--", port_by_hand:python(), Script, CertificateFile, KeyFile],
+    Worker = port_by_hand:start_program(port_by_hand:program(), Argv, []),
+    Target = port_by_hand:worker_target(Worker),
+    Attach = fun(Id, CaFile, Name) -> {attach, Target, #{id => Id, ca_file => CaFile, authority => Name, ready_timeout => 1000}} end,
+    Mux = start([Attach("right", RootFile, "worker.test")]),
+    {ok, _} = snakemux:add_worker(Mux, Attach("other_roots", OtherFile, "worker.test")),
+    {ok, _} = snakemux:add_worker(Mux, Attach("other_name", RootFile, "someone.else")),
+    {ok, _} = snakemux:add_worker(Mux, {attach, Target, #{id => "in_the_clear", ready_timeout => 1000}}),
+    Echo = fun(Id) -> snakemux:execute(Mux, <<"echo">>, #{x => 1}, #{worker => Id}) end,
+    {ok, #{<<"echoed">> := #{<<"x">> := 1}}} = Echo(<<"right">>),
+    [{error, #{code := unavailable, sent := false}} = Echo(Id) || Id <- [<<"other_roots">>, <<"other_name">>, <<"in_the_clear">>]],
+    port_by_hand:stop_worker(Worker).
+
+%% The roots, the certificate and the key of a server of that name.
+certificates(Name) ->
+    Key = [{key, {namedCurve, ?secp256r1}}, {digest, sha256}],
+    Names = #'Extension'{extnID = ?'id-ce-subjectAltName', extnValue = [{dNSName, Name}], critical = false},
+    Chain = #{root => Key, intermediates => [], peer => [{extensions, [Names]} | Key]},
+    #{server_config := Server, client_config := Client} = public_key:pkix_test_data(#{server_chain => Chain, client_chain => Chain}),
+    {Kind, Der} = proplists:get_value(key, Server),
+    {
+        [{'Certificate', Root, not_encrypted} || Root <- proplists:get_value(cacerts, Client)],
+        [{'Certificate', proplists:get_value(cert, Server), not_encrypted}],
+        [{Kind, Der, not_encrypted}]
+    }.
+
+pem(Config, Name, Entries) ->
+    Path = filename:join(proplists:get_value(priv_dir, Config), Name ++ ".pem"),
+    ok = file:write_file(Path, public_key:pem_encode(Entries)),
+    Path.
 
 listen() ->
     logger:set_primary_config(level, all),
