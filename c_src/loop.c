@@ -13,9 +13,10 @@
 
 enum {
     FLUSH_MS = 200,         /* after the owner left: for the last cancellations and events */
-    TURN_COMPLETIONS = 256, /* taken in one turn before stdio is looked at again */
+    TURN_COMPLETIONS = 16,  /* taken in one turn before what came of them is written: others work on it meanwhile */
     TURN_PARTS = 4,         /* of large events, written in one turn */
     SPIN_US = 50,           /* after a turn that had something to do: another one is near */
+    SPIN_CALLS = 8,         /* with more of them others have enough to do meanwhile */
     TURN_OUTPUT = 1 << 20,  /* bytes for stdout made in one turn, at most one event more */
 };
 
@@ -159,7 +160,8 @@ static void turn(struct loop *loop)
     if (taken)
         for (int i = 1; i < TURN_COMPLETIONS && loop->stdio.output.len < full && take_completion(loop, now); i++)
             continue;
-    loop->spin_until_us = taken ? smx_now_us() + SPIN_US : 0;
+    bool spins = taken && loop->bridge.requests.count <= SPIN_CALLS;
+    loop->spin_until_us = spins ? smx_now_us() + SPIN_US : 0;
     smx_timers_run(&loop->bridge.timers, smx_now_ms());
     smx_sockets_flush();
     write_output(loop);

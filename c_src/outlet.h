@@ -6,8 +6,8 @@
 
 #include "util.h"
 
-/* As much is kept: about a dozen small calls, so that the worker begins while the others are still being written. */
-enum { SMX_OUTLET_ENOUGH = 2 * 1024 };
+/* As much is kept: a few small calls, so that the worker begins while the others are still being written. */
+enum { SMX_OUTLET_ENOUGH = 512 };
 
 /* One connection, all zero at its start. */
 struct smx_outlet {
