@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "announced.h"
 #include "channel.h"
 
 enum {
@@ -37,69 +38,7 @@ static void set_state(struct smx_conn *conn, enum smx_conn_state state, const ch
     conn->events.changed(conn->events.owner, conn);
 }
 
-/* ---- What the worker says of itself ---- */
-
-static bool list_has(struct smx_span list, const char *word)
-{
-    size_t len = strlen(word);
-    for (size_t at = 0; at + len <= list.len; at++) {
-        bool starts = at == 0 || list.data[at - 1] == ',' || list.data[at - 1] == ' ';
-        bool ends = at + len == list.len || list.data[at + len] == ',' || list.data[at + len] == ' ';
-        if (starts && ends && memcmp(list.data + at, word, len) == 0)
-            return true;
-    }
-    return false;
-}
-
-static bool is_on(struct smx_span value)
-{
-    return value.len > 0 && !smx_span_is(value, "0") && !smx_span_is(value, "false");
-}
-
-static void choose_codec(struct smx_conn *conn, struct smx_span codecs)
-{
-    conn->announces_codecs = codecs.len > 0;
-    conn->has_json = list_has(codecs, "json");
-    conn->has_msgpack = list_has(codecs, "msgpack");
-    if (conn->options.codec == SMX_CODEC_JSON || conn->options.codec == SMX_CODEC_MSGPACK)
-        conn->codec = conn->options.codec;
-    else if (conn->has_msgpack && (!conn->has_json || (codecs.data && codecs.data[0] == 'm')))
-        conn->codec = SMX_CODEC_MSGPACK;
-    else
-        conn->codec = SMX_CODEC_JSON;
-}
-
-static void take_commands(struct smx_conn *conn, struct smx_list commands)
-{
-    conn->command_names.len = 0;
-    conn->any_command = commands.count == 0;
-    for (size_t i = 0; i < commands.count; i++) {
-        smx_buffer_append_span(&conn->command_names, commands.items[i]);
-        smx_buffer_append(&conn->command_names, "", 1);
-    }
-}
-
-static void take_info(struct smx_conn *conn, const struct smx_reply *about)
-{
-    struct smx_span codecs = {0};
-    uint32_t max_concurrent = 0;
-    for (size_t i = 0; i < about->capabilities.count; i++) {
-        const struct smx_pair *pair = &about->capabilities.items[i];
-        if (smx_span_is(pair->key, "codecs"))
-            codecs = pair->value;
-        else if (smx_span_is(pair->key, "max_concurrent"))
-            max_concurrent = (uint32_t)strtoul((const char *)pair->value.data, NULL, 10);
-        else if (smx_span_is(pair->key, "sessions"))
-            conn->announces_sessions = is_on(pair->value);
-        else if (smx_span_is(pair->key, "keepalive"))
-            conn->allows_pings = is_on(pair->value);
-    }
-    choose_codec(conn, codecs);
-    if (conn->options.max_concurrent == 0 && max_concurrent > 0)
-        conn->max_concurrent = max_concurrent;
-    if (!conn->options.has_commands && !conn->options.any_command)
-        take_commands(conn, about->commands);
-}
+/* ---- One life of its worker ---- */
 
 /* "s" and the worker's start on the monotonic clock, in ms: the same for every port program of this machine. */
 static int64_t start_of(struct smx_span incarnation)
@@ -230,7 +169,7 @@ static void on_info(struct smx_call *call, struct smx_reply *reply)
     smx_reply_fini(&conn->about);
     conn->about = *reply;
     *reply = (struct smx_reply){0};
-    take_info(conn, &conn->about);
+    smx_announced_take(conn);
     smx_call_expect_end(call);
 }
 
@@ -340,8 +279,7 @@ struct smx_conn *smx_conn_new(const struct smx_command *connect, struct smx_gate
     conn->max_concurrent = conn->options.max_concurrent ? conn->options.max_concurrent : SMX_DEFAULT_MAX_CONCURRENT;
     conn->given_incarnation = conn->options.incarnation.len > 0;
     smx_buffer_append_span(&conn->incarnation, conn->options.incarnation);
-    take_commands(conn, conn->options.commands);
-    choose_codec(conn, (struct smx_span){0});
+    smx_announced_nothing(conn);
     conn->watch = (struct smx_completion){on_channel_state, conn};
     conn->grace = (struct smx_timer){.fire = on_grace, .owner = conn};
     conn->probe = (struct smx_timer){.fire = look, .owner = conn};
