@@ -55,8 +55,9 @@ loop(#state{open = Open} = State) ->
         loop(write_next(State))
     end.
 
-%% One that is larger than all that may be held is told so by the port program.
-enter(#command{weight = Weight} = Command, #state{open = Open, held = Held, max = Max} = State)
+%% One that is larger than all that may be held is told so by the port program. None overtakes one that waits: it might
+%% wait for ever.
+enter(#command{weight = Weight} = Command, #state{open = Open, held = Held, max = Max, waiting = []} = State)
         when Open =:= []; Held + Weight =< Max ->
     State#state{open = Open ++ [Command], held = Held + Weight};
 enter(Command, #state{waiting = Waiting} = State) ->
