@@ -423,12 +423,14 @@ rolls_under_load(Worker, Ids) ->
     Mux = start([Worker]),
     Before = [pid_of(Mux, Id) || Id <- Ids],
     Test = self(),
-    Callers = [spawn_link(fun() -> load(Mux, Test, 0) end) || _ <- lists:seq(1, 4)],
+    Loads = [fun nap/1, fun nap/1, fun nap/1, fun twenty_numbers/1, fun twenty_numbers/1],
+    Callers = [spawn_link(fun() -> load(Load, Mux, Test, 0) end) || Load <- Loads],
     ok = snakemux:restart_workers(Mux, #{rolling => true}),
     receive after 300 -> ok end,
     [Caller ! stop || Caller <- Callers],
     Counts = [receive {done, Caller, Count} -> Count after 10000 -> ct:fail("no end") end || Caller <- Callers],
     ?assert(lists:sum(Counts) > 20),
+    ?assert(lists:min(Counts) > 0),
     [?assertNot(mux_tools:is_alive(Pid)) || Pid <- Before],
     [?assertNot(lists:member(pid_of(Mux, Id), Before)) || Id <- Ids].
 
@@ -446,13 +448,19 @@ waiting_calls_outlive_a_restart(_) ->
         ?assertNotEqual(Pid, New)
      end || Ref <- Waiting].
 
-load(Mux, Test, Count) ->
+load(Load, Mux, Test, Count) ->
     receive
         stop -> Test ! {done, self(), Count}
     after 0 ->
-        {ok, _} = snakemux:execute(Mux, <<"nap">>, #{ms => 10}),
-        load(Mux, Test, Count + 1)
+        Load(Mux),
+        load(Load, Mux, Test, Count + 1)
     end.
+
+nap(Mux) -> {ok, _} = snakemux:execute(Mux, <<"nap">>, #{ms => 10}).
+
+twenty_numbers(Mux) ->
+    Count = fun(_, N) -> {cont, N + 1} end,
+    {ok, 20} = snakemux:stream_fold(Mux, <<"numbers">>, #{name => load, count => 20, pause => 0.01}, Count, 0).
 
 %% The second starts when the first is ready.
 start_concurrency(_) ->
