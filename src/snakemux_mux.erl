@@ -136,7 +136,9 @@ init(#{name := Name} = Options) ->
     State = #state{name = Name, table = Table, options = Options, sender = snakemux_sender:start_link()},
     snakemux_table:put_process(Table, mux, self()),
     snakemux_table:put_process(Table, sender, State#state.sender),
-    %% What an earlier life of this process left behind.
+    %% What an earlier life of this process left behind: its port, to which callers may even have been told not to write
+    %% themselves, and then their calls.
+    snakemux_table:withdraw(Table, (down_error("it is starting"))#{sent => false}),
     snakemux_delivery:fail_all(Table, down_error("the process that owned the port program ended")),
     lists:foreach(fun(Pid) -> erlang:monitor(process, Pid) end, snakemux_table:callers(Table)),
     erlang:send_after(?TICK, self(), tick),

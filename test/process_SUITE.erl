@@ -16,7 +16,7 @@ all() ->
         beam_killed, beam_terminated, beam_terminated_drains, guardian_killed, inner_guardian_killed,
         port_killed, port_killed_again_and_again, port_stopped, port_killed_slowly, port_stopped_while_idle, pins_after_errors,
         pins_of_running_calls,
-        mux_killed, supervisor_killed, all_killed_and_started_again, worker_process_killed, commands_handed_over, large_results_come_whole,
+        mux_killed, mux_killed_while_it_takes_commands, supervisor_killed, all_killed_and_started_again, worker_process_killed, commands_handed_over, large_results_come_whole,
         worker_killed, worker_killed_in_stream, worker_stopped, worker_stopped_with_keepalive, worker_stopped_while_written_to, foreign_worker_stopped, busy_worker_is_left_alone, kill_unresponsive,
         program_missing, program_not_executable, program_lacks_library, program_fails, program_of_other_version, program_says_nothing,
         program_says_nonsense, program_gets_stuck,
@@ -259,6 +259,20 @@ mux_killed(_) ->
     within(500, fun() -> {error, #{code := unavailable}} = snakemux:next(Ref) end),
     within(1000, fun() -> {ok, #{<<"pid">> := Worker}} = answered(fun() -> snakemux:execute(Mux, <<"whoami">>) end) end),
     silence().
+
+%% Callers had been told to hand their commands to it: nobody takes them until the next port program says hello.
+mux_killed_while_it_takes_commands(Config) ->
+    Program = script(Config, "starts_slowly", ["#!/bin/sh\nsleep 1\nexec ", snakemux_test_tools:program(), " \"$@\"\n"]),
+    Mux = start([], #{program => Program}),
+    {ok, Table} = snakemux_table:find(Mux),
+    {ok, Pid} = snakemux_table:process(Table, mux),
+    snakemux_table:hand_over(Table, Pid),
+    exit(Pid, kill),
+    eventually(fun() -> snakemux_table:process(Table, mux) =/= {ok, Pid} end),
+    receive after 200 -> ok end, % the next one has told those that had waited
+    Test = self(),
+    spawn_link(fun() -> Test ! snakemux:execute(Mux, <<"whoami">>) end), % only who waits for the end hands over
+    receive {error, #{code := unavailable, reason := port_down, sent := false}} -> ok after 500 -> error(silence) end.
 
 supervisor_killed(_) ->
     Mux = start([python()]),
