@@ -202,7 +202,7 @@ port_killed_slowly(Config) ->
         Running = snakemux:execute_async(Mux, <<"whoami">>),
         ?assertMatch({error, #{reason := port_down}}, abandons_while(Mux, Running)),
         ?assert(is_alive(Port)),
-        within(700, fun() -> answered(fun() -> snakemux:execute(Mux, <<"whoami">>) end) end)
+        within(1000, fun() -> answered(fun() -> snakemux:execute(Mux, <<"whoami">>) end) end)
     after
         os:putenv("PATH", Path)
     end,
@@ -210,7 +210,7 @@ port_killed_slowly(Config) ->
 
 %% Until the call ends others are abandoned, each promptly.
 abandons_while(Mux, Running) ->
-    within(700, fun() -> snakemux:abandon(snakemux:execute_async(Mux, <<"whoami">>)) end),
+    within(900, fun() -> snakemux:abandon(snakemux:execute_async(Mux, <<"whoami">>)) end),
     case snakemux:next(Running, 20) of
         timeout -> abandons_while(Mux, Running);
         End -> End
