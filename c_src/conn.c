@@ -119,8 +119,7 @@ static void look_in(struct smx_conn *conn, int64_t ms)
         smx_timer_set(conn->timers, &conn->probe, smx_now_ms() + ms);
 }
 
-/* A channel's arguments are fixed when it is made, so there are two. The end of the old one's watch starts the new
- * one's. */
+/* A channel's arguments are fixed when it is made, so there are two. The old one's watch ends, the new one's starts. */
 static void begin_to_ping(struct smx_conn *conn)
 {
     grpc_channel_destroy(conn->channel);

@@ -158,8 +158,7 @@ static bool is_for_another(const struct smx_command_reader *reader)
     return reader->part == SMX_PART_NONE && (command->op == SMX_OP_CANCEL || command->op == SMX_OP_CREDIT);
 }
 
-/* A call that has not begun, its parts not having come, or is over, but for its parts: the rest of them is not to be.
- */
+/* A call that has not begun, or is over, but for its parts: the rest of them is not to be. */
 static bool cancel_parts(struct smx_front_ei *front, const struct smx_command *command)
 {
     if (command->op != SMX_OP_CANCEL)

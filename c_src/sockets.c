@@ -3,7 +3,7 @@
  *
  * gRPC has no place to look at the bytes, and writes each call by itself. It does both through the C library, and the
  * program's own functions are found before the library's: headers without end are seen in recvmsg, and sendmsg keeps
- * what the loop causes until the loop has nothing more to do, so that one system call takes the requests of all.
+ * what the loop causes until its turn ends or there is enough, so that one system call takes several requests.
  */
 #undef _GNU_SOURCE      /* with it the C library declares connect with a union */
 #define _DEFAULT_SOURCE /* NOLINT(bugprone-reserved-identifier): that is its name */
