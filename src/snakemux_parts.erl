@@ -47,7 +47,7 @@ add(Event, Tag, Parts) ->
     end.
 
 decode(Bins) ->
-    try snakemux_proto:decode(iolist_to_binary(Bins)) of
+    try snakemux_proto:decode_large(iolist_to_binary(Bins)) of
         [Event] -> Event;
         _ -> error
     catch

@@ -2,7 +2,7 @@
 %% Pure: no processes, no ports.
 -module(snakemux_proto).
 
--export([version/0, fragment/0, encode/1, decode/1, target/1, call_options/1, error/3, error/4]).
+-export([version/0, fragment/0, encode/1, decode/1, decode_large/1, target/1, call_options/1, error/3, error/4]).
 
 -export_type([
     tag/0, worker_id/0, session/0, to/0, command/0, args/0, result/0, meta/0, error/0, code/0, event/0,
@@ -68,12 +68,53 @@ fragment() -> 262144.
 -spec encode(term()) -> [binary()].
 encode(Message) -> erlang:term_to_iovec(Message).
 
-%% @doc The events in a frame of the port program: one, or a list of them.
+%% @doc The events in a frame of the port program: one, or a list of them. The bytes of a part stay in the frame.
 -spec decode(binary()) -> [tuple()].
+decode(<<131, 104, 3, 119, 4, "part", Rest/binary>>) -> [take_part(part, Rest)];
+decode(<<131, 104, 3, 119, 4, "last", Rest/binary>>) -> [take_part(last, Rest)];
 decode(Frame) ->
     case binary_to_term(Frame) of
         Events when is_list(Events) -> Events;
         Event -> [Event]
+    end.
+
+%% Tags of this application are small.
+take_tag(Bytes) ->
+    Head = binary:part(Bytes, 0, min(byte_size(Bytes), 256)),
+    {Tag, Used} = binary_to_term(<<131, Head/binary>>, [used]),
+    {Tag, Used - 1}.
+
+%% binary_to_term would copy the bytes.
+take_part(Name, Bytes) ->
+    {Tag, Used} = take_tag(Bytes),
+    case Bytes of
+        <<_:Used/binary, 109, Size:32, Part:Size/binary>> -> {Name, Tag, Part};
+        _ -> error(badarg)
+    end.
+
+%% @doc An event that is large because of one binary, without a copy of that; any other as `decode/1' has it.
+-spec decode_large(binary()) -> [tuple()].
+decode_large(<<131, 104, 4, 119, 2, "ok", Rest/binary>> = Frame) ->
+    case take_value(Rest) of
+        {Tag, Value, <<116, 0:32>>} -> [{ok, Tag, Value, #{}}];
+        _ -> decode(Frame)
+    end;
+decode_large(<<131, 104, 3, 119, 5, "chunk", Rest/binary>> = Frame) ->
+    case take_value(Rest) of
+        {Tag, Value, <<>>} -> [{chunk, Tag, Value}];
+        _ -> decode(Frame)
+    end;
+decode_large(Frame) ->
+    decode(Frame).
+
+%% A tag, a map of one binary, and what is behind.
+take_value(Bytes) ->
+    {Tag, Used} = take_tag(Bytes),
+    case Bytes of
+        <<_:Used/binary, 116, 1:32, 109, K:32, Key:K/binary, 109, N:32, Value:N/binary, Behind/binary>> ->
+            {Tag, #{binary:copy(Key) => Value}, Behind};
+        _ ->
+            other
     end.
 
 %% @doc Where a call with these options goes.
