@@ -48,9 +48,21 @@ void smx_build_double(struct smx_build *build, double value)
     smx_term_put_double(begin(build), value);
 }
 
+static bool is_lent(const struct smx_build *build, struct smx_span value)
+{
+    if (!build->lent || value.len < SMX_LENT_SIZE || build->depth != 1)
+        return false;
+    return build->out->len > build->keys[build->key_count - 1]; /* else it is the key */
+}
+
 void smx_build_binary(struct smx_build *build, struct smx_span value)
 {
-    smx_term_put_binary(begin(build), value);
+    if (!is_lent(build, value)) {
+        smx_term_put_binary(begin(build), value);
+        return;
+    }
+    smx_term_put_binary_head(begin(build), value.len);
+    *build->lent = (struct smx_lent){value, build->out->len};
 }
 
 void smx_build_tensor(struct smx_build *build, const struct smx_npy *array)

@@ -15,9 +15,18 @@ struct smx_build_level {
     size_t first; /* of its keys in `keys` */
 };
 
-/* Zero but for `out` and `style` before use. */
+/* Bytes that belong into a buffer at a place of it, and stay where they are. */
+struct smx_lent {
+    struct smx_span span; /* empty: none */
+    size_t place;
+};
+
+enum { SMX_LENT_SIZE = 64 * 1024 }; /* at least so many */
+
+/* Zero but for `out`, `style` and perhaps `lent` before use. */
 struct smx_build {
     struct smx_buffer *out; /* borrowed */
+    struct smx_lent *lent;  /* takes a large binary that is the value of the outermost map's only pair; NULL: none */
     struct smx_style style;
     struct smx_build_level levels[SMX_BUILD_LEVELS];
     size_t depth;

@@ -86,11 +86,12 @@ static bool read_pair(enum smx_codec codec, const struct smx_pair *pair, struct 
 }
 
 bool smx_codec_decode_pairs(enum smx_codec codec, struct smx_pairs pairs, struct smx_style style,
-                            struct smx_buffer *out, struct smx_error *why)
+                            struct smx_buffer *out, struct smx_lent *lent, struct smx_error *why)
 {
     size_t start = out->len;
     bool read = true;
-    struct smx_build build = {.out = out, .style = style};
+    bool stays = pairs.count == 1 && (codec == SMX_CODEC_RAW || codec == SMX_CODEC_MSGPACK); /* text is unescaped */
+    struct smx_build build = {.out = out, .style = style, .lent = stays ? lent : NULL};
     smx_build_map(&build);
     for (size_t i = 0; i < pairs.count && read; i++)
         read = read_pair(codec, &pairs.items[i], &build, why);

@@ -4,11 +4,16 @@
 
 #include "protocol.h"
 
-/* Encoded arguments; all zero is empty. The pairs point into `bytes`, or (raw, keys) into the term they came from. */
+struct smx_lent;
+
+/* Encoded arguments; all zero is empty. The pairs point into `bytes`, or (raw, keys, in place) into the term they came
+ * from. */
 struct smx_values {
     struct smx_pair *items;
     size_t count;
     struct smx_buffer bytes;
+    struct smx_buffer *memory; /* given: where the term is, if it may be made a value; NULL: all are copies */
+    bool in_place;             /* a large value is there, and the term is none any more */
 };
 
 void smx_values_fini(struct smx_values *values);
@@ -24,10 +29,11 @@ bool smx_codec_encode_args(enum smx_codec codec, struct smx_span term, struct sm
 /*
  * Appends the map of `pairs` as an encoded term. `codec`: RAW, JSON, MSGPACK or LENIENT. False with `why` set
  * (internal, reason `decode`, origin worker, sent, naming the key) and `out` unchanged when a key is not valid UTF-8 or
- * a value can't be read.
+ * a value can't be read. `lent`: takes the value if it is the only one and a large binary, which `out` then lacks;
+ * NULL: none.
  */
 bool smx_codec_decode_pairs(enum smx_codec codec, struct smx_pairs pairs, struct smx_style style,
-                            struct smx_buffer *out, struct smx_error *why);
+                            struct smx_buffer *out, struct smx_lent *lent, struct smx_error *why);
 
 /*
  * Values of one codec (JSON, MSGPACK or LENIENT) as values of another (JSON or MSGPACK), within what terms can say:

@@ -15,7 +15,9 @@ struct encoder {
     struct smx_span term;
     size_t at;
     struct smx_buffer *out;
+    struct smx_values *values;
     struct smx_error *why;
+    uint8_t head; /* of the value that stays in the term; 0: there is none */
 };
 
 /* Where a value is: below `up`, by this key, or by this index when the key has no data. */
@@ -301,6 +303,30 @@ static bool take_raw(struct encoder *encoder, const struct path *path, int kind,
                   smx_term_kind(encoder->term, encoder->at));
 }
 
+enum { IN_PLACE_SIZE = 64 * 1024, IN_PLACE_HEAD = 5 };
+
+/*
+ * A large text or {bin, Binary} with nothing around it: MessagePack has a byte and a length of four in front of it, as
+ * the term has. So it is enough to change that byte, once all arguments are known to be good. One of them is.
+ */
+static bool take_in_place(struct encoder *encoder, struct smx_pair *pair)
+{
+    size_t at = encoder->at;
+    size_t arity;
+    char name[SMX_TERM_ATOM_SIZE];
+    struct smx_span value;
+    bool wrapped = smx_term_get_tuple(encoder->term, &at, &arity);
+    if (!encoder->values->memory || encoder->head != 0 || encoder->writer->text_head == 0 ||
+        (wrapped && (arity != 2 || !smx_term_get_atom(encoder->term, &at, name) || strcmp(name, "bin") != 0)) ||
+        !smx_term_get_binary(encoder->term, &at, &value) || value.len < IN_PLACE_SIZE ||
+        (!wrapped && !smx_utf8_valid(value, true)))
+        return false;
+    encoder->head = wrapped ? encoder->writer->bytes_head : encoder->writer->text_head;
+    pair->value = (struct smx_span){value.data - IN_PLACE_HEAD, value.len + IN_PLACE_HEAD};
+    encoder->at = at;
+    return true;
+}
+
 /* One argument. Keys and values in `bytes` have no data yet: it may move. */
 static bool put_argument(struct encoder *encoder, struct smx_pair *pair, int *kinds)
 {
@@ -319,6 +345,8 @@ static bool put_argument(struct encoder *encoder, struct smx_pair *pair, int *ki
         pair->key.data = NULL;
     }
     size_t start = encoder->out->len;
+    if (take_in_place(encoder, pair))
+        return true;
     if (!put_value(encoder, &path))
         return false;
     pair->value.len = encoder->out->len - start;
@@ -328,7 +356,7 @@ static bool put_argument(struct encoder *encoder, struct smx_pair *pair, int *ki
 bool smx_codec_encode(const struct smx_codec_writer *writer, struct smx_span term, struct smx_values *values,
                       struct smx_error *why)
 {
-    struct encoder encoder = {writer, term, 0, &values->bytes, why};
+    struct encoder encoder = {writer, term, 0, &values->bytes, values, why, 0};
     size_t count;
     int kinds = 0;
     if (!smx_term_get_map(term, &encoder.at, &count))
@@ -346,6 +374,11 @@ bool smx_codec_encode(const struct smx_codec_writer *writer, struct smx_span ter
         if (!pair->key.data) {
             pair->key.data = at;
             at += pair->key.len;
+        }
+        if (pair->value.data) {
+            values->memory->data[pair->value.data - values->memory->data] = encoder.head;
+            values->in_place = true;
+            continue;
         }
         pair->value.data = at;
         at += pair->value.len;

@@ -295,6 +295,8 @@ static void put(struct smx_buffer *out, const struct smx_value *value)
 
 const struct smx_codec_writer smx_codec_msgpack_writer = {
     .put = put,
+    .text_head = 0xdb,
+    .bytes_head = 0xc6,
     .has_bytes = true,
     .comma = "",
     .colon = "",

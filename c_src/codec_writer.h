@@ -36,9 +36,11 @@ struct smx_value {
 
 struct smx_codec_writer {
     void (*put)(struct smx_buffer *out, const struct smx_value *value);
-    bool has_bytes;    /* else SMX_VALUE_BYTES and SMX_VALUE_ARRAY are never put */
-    const char *comma; /* between elements, and between pairs */
-    const char *colon; /* between key and value */
+    uint8_t text_head;  /* of more than 64 KiB: this byte and four of the length, as a term has it; 0: not so */
+    uint8_t bytes_head; /* the same */
+    bool has_bytes;     /* else SMX_VALUE_BYTES and SMX_VALUE_ARRAY are never put */
+    const char *comma;  /* between elements, and between pairs */
+    const char *colon;  /* between key and value */
     const char *end_list;
     const char *end_map;
 };

@@ -157,7 +157,8 @@ static void put_head(struct smx_buffer *out, size_t count, const char *name, str
     smx_buffer_append_span(out, tag);
 }
 
-bool smx_event_write(const struct smx_event *event, bool meta, struct smx_buffer *out, struct smx_error *why)
+bool smx_event_write(const struct smx_event *event, bool meta, struct smx_buffer *out, struct smx_lent *lent,
+                     struct smx_error *why)
 {
     size_t start = out->len;
     bool written = true;
@@ -180,7 +181,7 @@ bool smx_event_write(const struct smx_event *event, bool meta, struct smx_buffer
         break;
     case SMX_EVENT_RESULT:
         put_head(out, 4, "ok", event->tag);
-        written = smx_codec_decode_pairs(event->codec, event->values, event->style, out, why);
+        written = smx_codec_decode_pairs(event->codec, event->values, event->style, out, lent, why);
         if (meta)
             put_meta(out, &event->meta);
         else
@@ -188,7 +189,7 @@ bool smx_event_write(const struct smx_event *event, bool meta, struct smx_buffer
         break;
     case SMX_EVENT_CHUNK:
         put_head(out, 3, "chunk", event->tag);
-        written = smx_codec_decode_pairs(event->codec, event->values, event->style, out, why);
+        written = smx_codec_decode_pairs(event->codec, event->values, event->style, out, lent, why);
         break;
     case SMX_EVENT_DONE:
         put_head(out, 3, "done", event->tag);

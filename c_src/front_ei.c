@@ -46,14 +46,19 @@ static size_t weight_of(const struct smx_event *event)
 static bool emit_in_parts(struct smx_front_ei *front, const struct smx_event *event, size_t weight,
                           struct smx_error *why)
 {
-    struct smx_buffer term = {0};
-    smx_buffer_reserve(&term, weight + TERM_SPACE);
-    smx_buffer_append(&term, (const uint8_t[]){VERSION}, 1);
-    if (!smx_event_write(event, front->meta, &term, why)) {
-        smx_buffer_fini(&term);
+    struct smx_whole whole = {0};
+    bool lends = event->memory && weight > event->memory_size / 2;
+    smx_buffer_reserve(&whole.term, lends ? TERM_SPACE : weight + TERM_SPACE);
+    smx_buffer_append(&whole.term, (const uint8_t[]){VERSION}, 1);
+    if (!smx_event_write(event, front->meta, &whole.term, lends ? &whole.lent : NULL, why)) {
+        smx_buffer_fini(&whole.term);
         return false;
     }
-    smx_parts_add(&front->parts, event->tag, term);
+    if (whole.lent.span.len > 0) {
+        whole.memory = *event->memory;
+        *event->memory = NULL;
+    }
+    smx_parts_add(&front->parts, event->tag, whole);
     return true;
 }
 
@@ -86,7 +91,7 @@ bool smx_front_ei_emit(void *self, const struct smx_event *event, struct smx_err
         if (front->batch)
             smx_term_put_list(out, 0);
     }
-    if (!smx_event_write(event, front->meta, out, why)) {
+    if (!smx_event_write(event, front->meta, out, NULL, why)) {
         out->len = start;
         return false;
     }

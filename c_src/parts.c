@@ -10,7 +10,7 @@ enum { VERSION = 131 };
 
 struct item {
     struct item *next;
-    struct smx_buffer term;
+    struct smx_whole whole;
 };
 
 /* The events of one tag, the oldest first. */
@@ -21,13 +21,19 @@ struct smx_lane {
     size_t at; /* bytes of it that have gone out */
 };
 
+static size_t size_of(const struct item *item)
+{
+    return item->whole.term.len + item->whole.lent.span.len;
+}
+
 static void drop_first(struct smx_parts *parts, struct smx_lane *lane)
 {
     struct item *item = lane->first;
-    parts->held -= item->term.len - lane->at;
+    parts->held -= size_of(item) - lane->at;
     lane->at = 0;
     lane->first = item->next;
-    smx_buffer_fini(&item->term);
+    smx_buffer_fini(&item->whole.term);
+    free(item->whole.memory);
     free(item);
 }
 
@@ -60,7 +66,7 @@ bool smx_parts_has(const struct smx_parts *parts, struct smx_span tag)
     return *find(parts, tag);
 }
 
-void smx_parts_add(struct smx_parts *parts, struct smx_span tag, struct smx_buffer term)
+void smx_parts_add(struct smx_parts *parts, struct smx_span tag, struct smx_whole whole)
 {
     struct smx_lane **place = find(parts, tag);
     if (!*place) {
@@ -71,8 +77,8 @@ void smx_parts_add(struct smx_parts *parts, struct smx_span tag, struct smx_buff
     while (*last)
         last = &(*last)->next;
     *last = smx_alloc(sizeof(**last));
-    **last = (struct item){.term = term};
-    parts->held += term.len;
+    **last = (struct item){.whole = whole};
+    parts->held += size_of(*last);
 }
 
 void smx_parts_drop(struct smx_parts *parts, struct smx_span tag)
@@ -85,13 +91,29 @@ void smx_parts_drop(struct smx_parts *parts, struct smx_span tag)
     remove_lane(place);
 }
 
+/* Appends so many bytes of an event, from there on: what is in front of the lent ones, of them, and behind them. */
+static void put_bytes(const struct smx_whole *whole, size_t from, size_t len, struct smx_buffer *out)
+{
+    const struct smx_span pieces[] = {{whole->term.data, whole->lent.place},
+                                      whole->lent.span,
+                                      {whole->term.data + whole->lent.place, whole->term.len - whole->lent.place}};
+    for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
+        size_t skipped = from < pieces[i].len ? from : pieces[i].len;
+        size_t taken = len < pieces[i].len - skipped ? len : pieces[i].len - skipped;
+        smx_buffer_append(out, pieces[i].data + skipped, taken);
+        from -= skipped;
+        len -= taken;
+    }
+}
+
 static void put_part(struct smx_lane *lane, size_t len, bool last, struct smx_buffer *out)
 {
     smx_buffer_append(out, (const uint8_t[]){VERSION}, 1);
     smx_term_put_tuple(out, 3);
     smx_term_put_atom(out, last ? "last" : "part");
     smx_buffer_append_span(out, smx_buffer_span(&lane->tag));
-    smx_term_put_binary(out, (struct smx_span){lane->first->term.data + lane->at, len});
+    smx_term_put_binary_head(out, len);
+    put_bytes(&lane->first->whole, lane->at, len, out);
 }
 
 bool smx_parts_next(struct smx_parts *parts, size_t size, struct smx_buffer *out)
@@ -99,11 +121,11 @@ bool smx_parts_next(struct smx_parts *parts, size_t size, struct smx_buffer *out
     struct smx_lane *lane = parts->lanes;
     if (!lane)
         return false;
-    size_t left = lane->first->term.len - lane->at;
+    size_t left = size_of(lane->first) - lane->at;
     size_t len = left < size ? left : size;
     size_t place = smx_frame_open(out);
-    if (len == lane->first->term.len)
-        smx_buffer_append_span(out, smx_buffer_span(&lane->first->term));
+    if (len == size_of(lane->first))
+        put_bytes(&lane->first->whole, 0, len, out);
     else
         put_part(lane, len, len == left, out);
     smx_frame_seal(out, place);

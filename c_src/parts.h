@@ -2,9 +2,16 @@
 #ifndef SMX_PARTS_H
 #define SMX_PARTS_H
 
-#include "util.h"
+#include "build.h"
 
 struct smx_lane;
+
+/* An event with its version byte, perhaps with bytes that are elsewhere. */
+struct smx_whole {
+    struct smx_buffer term;
+    struct smx_lent lent;
+    void *memory; /* where those are: freed with it */
+};
 
 /* All zero is empty. */
 struct smx_parts {
@@ -15,8 +22,8 @@ struct smx_parts {
 void smx_parts_fini(struct smx_parts *parts);
 /* Whether events of this tag wait: what comes after them waits behind them. */
 bool smx_parts_has(const struct smx_parts *parts, struct smx_span tag);
-/* Takes `term`, an event with its version byte. */
-void smx_parts_add(struct smx_parts *parts, struct smx_span tag, struct smx_buffer term);
+/* Takes `whole`. */
+void smx_parts_add(struct smx_parts *parts, struct smx_span tag, struct smx_whole whole);
 /* Forgets what waits under a tag. The owner forgets its half by the tag's next event. */
 void smx_parts_drop(struct smx_parts *parts, struct smx_span tag);
 /* Appends a frame of the next event, or of a part of it with `size` bytes. False when nothing waits. */

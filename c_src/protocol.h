@@ -232,6 +232,8 @@ struct smx_event {
     enum smx_codec codec;
     struct smx_style style;
     struct smx_pairs values;
+    void **memory;      /* where values are, to be taken and freed with free(); NULL: only lent */
+    size_t memory_size; /* bytes of it */
     struct smx_meta meta;
     const struct smx_error *error;
     struct smx_span session;

@@ -190,6 +190,8 @@ static void take_chunk(struct smx_request *request, struct smx_reply *reply)
             .codec = request->reading,
             .style = request->options.style,
             .values = reply->values,
+            .memory = &reply->block,
+            .memory_size = reply->size,
         };
         if (!request->sink->emit(request->sink->front, &event, &request->fault)) {
             smx_call_cancel(&request->call);
@@ -232,6 +234,8 @@ static void end_with_answer(struct smx_request *request, const struct smx_outcom
         event.codec = request->reading;
         event.style = request->options.style;
         event.values = request->answer.values;
+        event.memory = &request->answer.block;
+        event.memory_size = request->answer.size;
     } else {
         event.kind = SMX_EVENT_OK;
         if (request->op == SMX_OP_HEALTH)
@@ -324,7 +328,7 @@ static struct grpc_byte_buffer *pack(struct smx_request *request, const struct s
                                      enum smx_codec writing, int64_t timeout_ms)
 {
     enum smx_method method = method_of(request);
-    struct smx_values values = {0};
+    struct smx_values values = {.memory = command->memory};
     struct grpc_byte_buffer *buffer = NULL;
     size_t len = 0;
     struct smx_pairs args;
@@ -335,7 +339,7 @@ static struct grpc_byte_buffer *pack(struct smx_request *request, const struct s
             .args = args,
             .timeout_ms = (int32_t)timeout_ms,
             .request_id = request->request_id,
-            .memory = values.bytes.len > 0 ? &values.bytes : command->memory,
+            .memory = values.bytes.len > 0 && !values.in_place ? &values.bytes : command->memory,
         };
         buffer = smx_message_pack(method, &message, &len);
     }

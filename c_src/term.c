@@ -330,6 +330,11 @@ void smx_term_put_binary(struct smx_buffer *out, struct smx_span value)
     put_bytes(out, ERL_BINARY_EXT, value.data, value.len);
 }
 
+void smx_term_put_binary_head(struct smx_buffer *out, size_t len)
+{
+    put_header(out, ERL_BINARY_EXT, len);
+}
+
 void smx_term_put_text(struct smx_buffer *out, const char *value)
 {
     smx_term_put_binary(out, smx_span_of(value));

@@ -41,6 +41,7 @@ void smx_term_put_int(struct smx_buffer *out, int64_t value);
 void smx_term_put_uint(struct smx_buffer *out, uint64_t value);
 void smx_term_put_double(struct smx_buffer *out, double value);
 void smx_term_put_binary(struct smx_buffer *out, struct smx_span value);
+void smx_term_put_binary_head(struct smx_buffer *out, size_t len); /* the bytes follow */
 void smx_term_put_text(struct smx_buffer *out, const char *value); /* a binary */
 void smx_term_put_tuple(struct smx_buffer *out, size_t count);
 void smx_term_put_map(struct smx_buffer *out, size_t count);

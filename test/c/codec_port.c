@@ -25,7 +25,7 @@ static bool transcode(struct smx_span request, struct smx_buffer *out, struct sm
     struct smx_buffer term = {0};
     struct smx_values values = {0};
     bool done = smx_codec_decode_pairs(codec_of(request.data[1]), (struct smx_pairs){&pair, 1}, (struct smx_style){0},
-                                       &term, why) &&
+                                       &term, NULL, why) &&
                 smx_codec_encode_args(codec_of(request.data[2]), smx_buffer_span(&term), &values, why);
     if (done)
         smx_buffer_append_span(out, values.items[0].value);
@@ -43,9 +43,9 @@ static bool round_trip(struct smx_span request, struct smx_buffer *out, struct s
     if (!smx_term_check(request, &at, &fault))
         return smx_error_set(why, SMX_INVALID_ARGUMENT, "bad_term", "%s", fault);
     smx_buffer_append(out, "\x83", 1);
-    bool done =
-        smx_codec_encode_args(codec, (struct smx_span){request.data + 3, request.len - 3}, &values, why) &&
-        smx_codec_decode_pairs(codec, (struct smx_pairs){values.items, values.count}, (struct smx_style){0}, out, why);
+    bool done = smx_codec_encode_args(codec, (struct smx_span){request.data + 3, request.len - 3}, &values, why) &&
+                smx_codec_decode_pairs(codec, (struct smx_pairs){values.items, values.count}, (struct smx_style){0},
+                                       out, NULL, why);
     smx_values_fini(&values);
     return done;
 }

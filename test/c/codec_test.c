@@ -2,6 +2,7 @@
 #include "codec.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "support.h"
@@ -37,6 +38,42 @@ static const char *encoded(enum smx_codec codec, const char *text)
     smx_error_fini(&why);
     smx_buffer_fini(&term);
     return test_text(&found);
+}
+
+/* A large text or {bin, _} becomes a value of MessagePack in the memory of its term, if that may be changed. */
+static void a_large_value_stays_in_the_term(void **state)
+{
+    (void)state;
+    enum { SIZE = 65536 };
+    for (int wrapped = 0; wrapped < 2; wrapped++) {
+        struct smx_buffer term = {0};
+        struct smx_values copied = {0}, kept = {.memory = &term};
+        struct smx_error why = {0};
+        uint8_t *text = memset(smx_alloc(SIZE), 'x', SIZE);
+        smx_term_put_map(&term, 2);
+        smx_term_put_atom(&term, "a"); /* a key of another kind: all keys are looked at once more */
+        if (wrapped) {
+            smx_term_put_tuple(&term, 2);
+            smx_term_put_atom(&term, "bin");
+        }
+        smx_term_put_binary(&term, (struct smx_span){text, SIZE});
+        smx_term_put_text(&term, "b");
+        smx_term_put_int(&term, 1);
+        free(text);
+        assert_true(smx_codec_encode_args(SMX_CODEC_MSGPACK, smx_buffer_span(&term), &copied, &why));
+        assert_false(copied.in_place);
+        assert_true(smx_codec_encode_args(SMX_CODEC_MSGPACK, smx_buffer_span(&term), &kept, &why));
+        assert_true(kept.in_place);
+        const uint8_t *place = kept.items[0].value.data;
+        assert_true(place > term.data && place < term.data + term.len);
+        for (size_t i = 0; i < 2; i++) {
+            assert_true(smx_span_equal(copied.items[i].key, kept.items[i].key));
+            assert_true(smx_span_equal(copied.items[i].value, kept.items[i].value));
+        }
+        smx_values_fini(&copied);
+        smx_values_fini(&kept);
+        smx_buffer_fini(&term);
+    }
 }
 
 static void values_are_mapped_as_documented(void **state)
@@ -254,7 +291,7 @@ static const char *decoded(enum smx_codec codec, struct smx_pairs pairs, struct 
     static struct smx_buffer found;
     struct smx_error why = {0};
     found.len = 0;
-    if (smx_codec_decode_pairs(codec, pairs, style, &found, &why))
+    if (smx_codec_decode_pairs(codec, pairs, style, &found, NULL, &why))
         return test_term_text(smx_buffer_span(&found));
     assert_int_equal(found.len, 0);
     assert_int_equal(why.code, SMX_INTERNAL);
@@ -292,7 +329,7 @@ static void repeated_keys_of_a_large_map_are_dropped(void **state)
         snprintf(keys[i], sizeof(keys[i]), "%zu", i);
     for (size_t i = 0; i < COUNT; i++)
         pairs[i] = pair_of(keys[i % DISTINCT], i < COUNT - DISTINCT ? "old" : "new");
-    assert_true(smx_codec_decode_pairs(SMX_CODEC_RAW, (struct smx_pairs){pairs, COUNT}, plain, &out, &why));
+    assert_true(smx_codec_decode_pairs(SMX_CODEC_RAW, (struct smx_pairs){pairs, COUNT}, plain, &out, NULL, &why));
     assert_true(smx_term_get_map(smx_buffer_span(&out), &at, &count));
     assert_int_equal(count, DISTINCT);
     assert_null(memmem(out.data, out.len, "old", 3));
@@ -414,6 +451,7 @@ static void an_error_of_a_worker_is_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_large_value_stays_in_the_term),
         cmocka_unit_test(values_are_mapped_as_documented),
         cmocka_unit_test(what_can_not_be_sent_is_named_by_its_path),
         cmocka_unit_test(bytes_go_to_messagepack_alone),

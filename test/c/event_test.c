@@ -94,7 +94,7 @@ static void check_vector(const struct vector *vector)
             continue;
         struct smx_buffer out = {0};
         smx_buffer_append(&out, "\x83", 1);
-        assert_true(smx_event_write(&events[i].event, true, &out, &why));
+        assert_true(smx_event_write(&events[i].event, true, &out, NULL, &why));
         if (!smx_span_equal(smx_buffer_span(&out), smx_buffer_span(&vector->frame)))
             fail_msg("%s: %s", vector->name, test_term_text(smx_buffer_span(&out)));
         smx_buffer_fini(&out);
@@ -117,7 +117,7 @@ static void values_that_cannot_be_read_leave_nothing_behind(void **state)
     struct smx_buffer out = {0};
     struct smx_error why = {0};
     smx_buffer_append(&out, "before", 6);
-    assert_false(smx_event_write(&event, true, &out, &why));
+    assert_false(smx_event_write(&event, true, &out, NULL, &why));
     assert_int_equal(out.len, 6);
     assert_int_equal(why.code, SMX_INTERNAL);
     assert_int_equal(why.origin, SMX_ORIGIN_WORKER);

@@ -12,7 +12,7 @@ static void add(struct smx_parts *parts, struct smx_span tag, const char *term)
 {
     struct smx_buffer buffer = {0};
     smx_buffer_append(&buffer, term, strlen(term));
-    smx_parts_add(parts, tag, buffer);
+    smx_parts_add(parts, tag, (struct smx_whole){.term = buffer});
 }
 
 /* The bytes of the next frame that are the event's own: its last `len`. */
@@ -52,6 +52,24 @@ static void tags_take_turns(void **state)
     assert_false(smx_parts_next(&parts, 3, &(struct smx_buffer){0}));
 }
 
+/* The event "ab" and "yz" around bytes that are lent, however the parts cut them. */
+static void lent_bytes_go_out_in_their_place(void **state)
+{
+    (void)state;
+    struct smx_parts parts = {0};
+    struct smx_whole whole = {.lent.place = 2, .memory = smx_alloc(5)};
+    memcpy(whole.memory, "12345", 5);
+    whole.lent.span = (struct smx_span){whole.memory, 5};
+    smx_buffer_append(&whole.term, "abyz", 4);
+    smx_parts_add(&parts, TAG(A), whole);
+    assert_int_equal(parts.held, 9);
+    expect(&parts, "part", A, "ab1");
+    expect(&parts, "part", A, "234");
+    assert_int_equal(parts.held, 3);
+    expect(&parts, "last", A, "5yz");
+    assert_int_equal(parts.held, 0);
+}
+
 static void what_is_dropped_is_forgotten(void **state)
 {
     (void)state;
@@ -72,6 +90,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tags_take_turns),
+        cmocka_unit_test(lent_bytes_go_out_in_their_place),
         cmocka_unit_test(what_is_dropped_is_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

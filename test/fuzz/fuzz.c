@@ -35,7 +35,7 @@ static void require_stable(enum smx_codec codec, struct smx_span term)
     struct smx_error why = {0};
     if (smx_codec_encode_args(codec, term, &values, &why)) {
         struct smx_pairs pairs = {values.items, values.count};
-        fuzz_require(smx_codec_decode_pairs(codec, pairs, (struct smx_style){0}, &out, &why));
+        fuzz_require(smx_codec_decode_pairs(codec, pairs, (struct smx_style){0}, &out, NULL, &why));
         fuzz_require_term(smx_buffer_span(&out));
         fuzz_require(smx_codec_encode_args(codec, smx_buffer_span(&out), &again, &why));
         for (size_t i = 0; i < values.count; i++)
@@ -52,7 +52,7 @@ static void decode(enum smx_codec codec, struct smx_span value, struct smx_style
     struct smx_pair pair = {smx_span_of("value"), value};
     struct smx_buffer out = {0};
     struct smx_error why = {0};
-    if (smx_codec_decode_pairs(codec, (struct smx_pairs){&pair, 1}, style, &out, &why)) {
+    if (smx_codec_decode_pairs(codec, (struct smx_pairs){&pair, 1}, style, &out, NULL, &why)) {
         fuzz_require_term(smx_buffer_span(&out));
         require_stable(SMX_CODEC_JSON, smx_buffer_span(&out));
         require_stable(SMX_CODEC_MSGPACK, smx_buffer_span(&out));

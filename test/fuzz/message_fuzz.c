@@ -34,7 +34,7 @@ static void decode(const struct smx_reply *reply)
 {
     struct smx_buffer out = {0};
     struct smx_error why = {0};
-    if (smx_codec_decode_pairs(SMX_CODEC_LENIENT, reply->values, (struct smx_style){0}, &out, &why))
+    if (smx_codec_decode_pairs(SMX_CODEC_LENIENT, reply->values, (struct smx_style){0}, &out, NULL, &why))
         fuzz_require_term(smx_buffer_span(&out));
     smx_buffer_fini(&out);
     smx_error_fini(&why);

@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct smx_pairs pairs;
         if (smx_codec_encode_args(codecs[i], term, &values, &error)) {
             pairs = (struct smx_pairs){values.items, values.count};
-            fuzz_require(smx_codec_decode_pairs(codecs[i], pairs, (struct smx_style){0}, &out, &error));
+            fuzz_require(smx_codec_decode_pairs(codecs[i], pairs, (struct smx_style){0}, &out, NULL, &error));
             fuzz_require_term(smx_buffer_span(&out));
         }
         smx_values_fini(&values);
