@@ -315,9 +315,10 @@ static bool take_in_place(struct encoder *encoder, struct smx_pair *pair)
     size_t arity;
     char name[SMX_TERM_ATOM_SIZE];
     struct smx_span value;
+    if (!encoder->values->memory || encoder->head != 0 || encoder->writer->text_head == 0)
+        return false;
     bool wrapped = smx_term_get_tuple(encoder->term, &at, &arity);
-    if (!encoder->values->memory || encoder->head != 0 || encoder->writer->text_head == 0 ||
-        (wrapped && (arity != 2 || !smx_term_get_atom(encoder->term, &at, name) || strcmp(name, "bin") != 0)) ||
+    if ((wrapped && (arity != 2 || !smx_term_get_atom(encoder->term, &at, name) || strcmp(name, "bin") != 0)) ||
         !smx_term_get_binary(encoder->term, &at, &value) || value.len < IN_PLACE_SIZE ||
         (!wrapped && !smx_utf8_valid(value, true)))
         return false;

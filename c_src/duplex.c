@@ -8,7 +8,8 @@
 #include "waker.h"
 
 enum {
-    PIPE_SIZE = 1 << 20,      /* with 64 KiB, as it comes, a large chunk costs a third more: it goes out in pieces */
+    /* With 64 KiB, as it comes, a large chunk costs a third more; and a small event waits behind what is in it. */
+    PIPE_SIZE = 1 << 18,
     TURN_READ = 4 << 20,      /* bytes in one turn */
     COMPACT_OUTPUT = 1 << 20, /* written bytes kept in front of the waiting ones */
     KEPT_OUTPUT = 4 << 20,    /* a larger buffer is given back when it is empty */
