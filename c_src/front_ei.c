@@ -54,7 +54,7 @@ static bool emit_in_parts(struct smx_front_ei *front, const struct smx_event *ev
         smx_buffer_fini(&whole.term);
         return false;
     }
-    if (whole.lent.span.len > 0) {
+    if (lends && whole.lent.span.len > 0) {
         whole.memory = *event->memory;
         *event->memory = NULL;
     }
