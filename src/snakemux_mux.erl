@@ -374,6 +374,7 @@ take_events(Events, State) -> lists:foldl(fun take_event/2, State, Events).
 
 take_event(Event, #state{port = Port, parts = Parts} = State) ->
     case snakemux_parts:take(Event, Port, Parts) of
+        {now, Parts} -> handle_event(Event, State);
         {now, Rest} -> handle_event(Event, State#state{parts = Rest});
         {later, More} -> State#state{parts = More}
     end.

@@ -2,6 +2,7 @@
 -module(snakemux_options).
 
 -export([instance/1, call/1, credit/1, await/1, restart/1, to_map/2, check/3, is_text/1, fail/3, format_error/2, priv_dir/0]).
+-export([is_positive/1, is_zero_or_positive/1, is_timeout/1, is_name/1, is_metadata/1]).
 
 -export_type([instance/0, rule/0]).
 
@@ -14,8 +15,12 @@
     max_message := pos_integer(),
     workers := [snakemux_spec:worker()]
 }.
-%% What an option may be, and how to say so.
--type rule() :: {fun((term()) -> boolean()), string() | [atom()]}.
+%% What an option may be, and how to say so; or the atoms that it may be.
+-type rule() :: {fun((term()) -> boolean()), string()} | [atom()].
+
+-define(FROM_ZERO, {fun ?MODULE:is_zero_or_positive/1, "milliseconds, from 0 on"}).
+-define(TIMEOUT, {fun ?MODULE:is_timeout/1, "1..2147483647 milliseconds or infinity"}).
+-define(NAME, {fun ?MODULE:is_name/1, "a binary that is not empty"}).
 
 %% @doc The options of start_link/1, checked and completed.
 -spec instance(map() | proplists:proplist()) -> instance().
@@ -71,7 +76,7 @@ credit(N) -> check(credit, #{credit => N}, maps:with([credit], call_rules())).
 restart(Options0) ->
     Options = to_map(restart_workers, Options0),
     check(restart_workers, Options, #{
-        rolling => one_of([true, false]), drain => from_zero_rule(), timeout => timeout_rule()
+        rolling => [true, false], drain => ?FROM_ZERO, timeout => ?TIMEOUT
     }),
     maps:merge(#{rolling => false, drain => 30000, timeout => 60000}, Options).
 
@@ -81,17 +86,17 @@ await(Options0) ->
     Options = to_map(await_ready, Options0),
     check(await_ready, Options, #{
         workers => {fun(V) -> V =:= all orelse is_positive(V) end, "all or an integer from 1 on"},
-        timeout => timeout_rule()
+        timeout => ?TIMEOUT
     }),
     maps:merge(#{workers => all, timeout => 30000}, Options).
 
 instance_rules() ->
-    Positive = {fun is_positive/1, "an integer from 1 on"},
+    Positive = {fun ?MODULE:is_positive/1, "an integer from 1 on"},
     #{
         name => {fun(V) -> is_atom(V) andalso V =/= undefined andalso V =/= nil end, "an atom"},
         workers => {fun(V) -> length(V) >= 0 end, "a list of workers"},
         program => {fun is_text/1, "a path"},
-        drain_timeout => from_zero_rule(),
+        drain_timeout => ?FROM_ZERO,
         max_frame => Positive,
         max_message => Positive,
         max_buffered => Positive,
@@ -101,31 +106,42 @@ instance_rules() ->
         session_ttl => Positive
     }.
 
+%% A literal, which costs a call nothing.
 call_rules() ->
-    Name = {fun(V) -> is_binary(V) andalso V =/= <<>> end, "a binary that is not empty"},
     #{
-        timeout => timeout_rule(),
-        credit => {fun(V) -> V =:= infinity orelse is_positive(V) end, "1..2147483647 or infinity"},
-        codec => one_of([terms, raw, json, msgpack]),
-        null => one_of([null, nil]),
-        tensors => one_of([tuple, struct]),
-        metadata => {fun(V) -> is_map(V) orelse is_list(V) end, "a map or a list of {Key, Value}, both binaries"},
-        wait_for_ready => one_of([true, false]),
-        on_session_lost => one_of([error, move]),
-        request_id => Name,
-        compression => one_of([none, gzip]),
-        session => Name,
-        worker => Name
+        timeout => ?TIMEOUT,
+        credit => {fun ?MODULE:is_timeout/1, "1..2147483647 or infinity"},
+        codec => [terms, raw, json, msgpack],
+        null => [null, nil],
+        tensors => [tuple, struct],
+        metadata => {fun ?MODULE:is_metadata/1, "a map or a list of {Key, Value}, both binaries"},
+        wait_for_ready => [true, false],
+        on_session_lost => [error, move],
+        request_id => ?NAME,
+        compression => [none, gzip],
+        session => ?NAME,
+        worker => ?NAME
     }.
 
-from_zero_rule() -> {fun(V) -> V =:= 0 orelse is_positive(V) end, "milliseconds, from 0 on"}.
-
-timeout_rule() -> {fun(V) -> V =:= infinity orelse is_positive(V) end, "1..2147483647 milliseconds or infinity"}.
-
-one_of(Values) ->
-    {fun(V) -> lists:member(V, Values) end, Values}.
-
+%% @private
+-spec is_positive(term()) -> boolean().
 is_positive(V) -> is_integer(V) andalso V > 0 andalso V =< 2147483647.
+
+%% @private
+-spec is_zero_or_positive(term()) -> boolean().
+is_zero_or_positive(V) -> V =:= 0 orelse is_positive(V).
+
+%% @private
+-spec is_timeout(term()) -> boolean().
+is_timeout(V) -> V =:= infinity orelse is_positive(V).
+
+%% @private
+-spec is_name(term()) -> boolean().
+is_name(V) -> is_binary(V) andalso V =/= <<>>.
+
+%% @private
+-spec is_metadata(term()) -> boolean().
+is_metadata(V) -> is_map(V) orelse is_list(V).
 
 %% @doc Text for the operating system: not empty, and without NUL, where it would end.
 -spec is_text(term()) -> boolean().
@@ -152,7 +168,7 @@ check(What, Options, Rules) ->
     maps:foreach(
         fun(Key, Value) ->
             case Rules of
-                #{Key := {Is, Allowed}} -> allows(Is, Value) orelse fail(Key, Value, allowed(Allowed));
+                #{Key := Rule} -> allows(Rule, Value) orelse fail(Key, Value, allowed(Rule));
                 #{} ->
                     Known = lists:join(", ", [atom_to_list(K) || K <- lists:sort(maps:keys(Rules))]),
                     fail(Key, Value, io_lib:format("no option of ~s: there are ~s", [What, Known]))
@@ -161,13 +177,12 @@ check(What, Options, Rules) ->
         Options
     ).
 
-%% Made into text for whom it concerns only: every call is checked.
-allowed([Atom | _] = Atoms) when is_atom(Atom) -> lists:join(" | ", [atom_to_list(A) || A <- Atoms]);
-allowed(Text) -> Text.
+allowed({_, Text}) -> Text;
+allowed(Atoms) -> lists:join(" | ", [atom_to_list(A) || A <- Atoms]).
 
 %% A rule may trip over what it does not expect: an improper list, say.
-allows(Is, Value) ->
-    try Is(Value) catch error:_ -> false end.
+allows({Is, _}, Value) -> try Is(Value) catch error:_ -> false end;
+allows(Atoms, Value) -> lists:member(Value, Atoms).
 
 %% @doc Raises badarg; the text names the option, its value and what is allowed.
 -spec fail(term(), term(), iodata()) -> no_return().

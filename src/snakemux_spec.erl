@@ -188,7 +188,7 @@ legacy_rules() ->
     (process_rules())#{
         adapter => {fun(V) -> is_atom(V) end, "a module"},
         argv => command_rule(), stuck_grace => positive_rule(),
-        protocol => {fun(V) -> lists:member(V, [auto, json, msgpack]) end, "auto, json or msgpack"}
+        protocol => [auto, json, msgpack]
     }.
 
 process_rules() ->
@@ -202,8 +202,8 @@ process_rules() ->
             "all, none or a list of names"
         },
         cd => text_rule(),
-        on_stuck => {fun(V) -> V =:= restart orelse V =:= ignore end, "restart or ignore"},
-        kill_unresponsive => {fun is_boolean/1, "true or false"}
+        on_stuck => [restart, ignore],
+        kill_unresponsive => [true, false]
     }.
 
 common_rules() ->
@@ -216,11 +216,11 @@ common_rules() ->
             fun(V) -> V =:= all orelse (is_list(V) andalso lists:all(fun is_text/1, V)) end,
             "all or a list of commands"
         },
-        codec => {fun(V) -> lists:member(V, [auto, json, msgpack]) end, "auto, json or msgpack"},
+        codec => [auto, json, msgpack],
         keepalive => off_rule(),
         health_interval => off_rule(),
         unresponsive_after => positive_rule(),
-        bdp_probe => {fun is_boolean/1, "true or false"},
+        bdp_probe => [true, false],
         stream_window => positive_rule(),
         ca_file => text_rule(),
         authority => text_rule()
@@ -231,7 +231,7 @@ command_rule() ->
 
 text_rule() -> {fun is_text/1, "text"}.
 
-positive_rule() -> {fun(V) -> is_integer(V) andalso V > 0 andalso V =< 2147483647 end, "an integer from 1 on"}.
+positive_rule() -> {fun snakemux_options:is_positive/1, "an integer from 1 on"}.
 
 off_rule() ->
     {fun(V) -> V =:= off orelse (is_integer(V) andalso V > 0) end, "milliseconds from 1 on, or off"}.

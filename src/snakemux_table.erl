@@ -23,7 +23,7 @@
 %% @doc Makes the table of an instance; the calling process owns it.
 -spec new(atom(), #{program := string(), max_message := pos_integer()}) -> table().
 new(Name, Settings) ->
-    Table = ets:new(?MODULE, [ordered_set, public, {write_concurrency, true}, {read_concurrency, true}]),
+    Table = ets:new(?MODULE, [ordered_set, public, {write_concurrency, true}]),
     ets:insert(Table, {settings, Settings}),
     withdraw(Table, snakemux_proto:error(unavailable, port_down, "the port program is starting")),
     persistent_term:put({snakemux, Name}, Table),
