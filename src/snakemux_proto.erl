@@ -62,7 +62,7 @@ version() -> 1.
 
 %% @doc What has more bytes travels in parts of so many, both ways.
 -spec fragment() -> pos_integer().
-fragment() -> 262144.
+fragment() -> 131072.
 
 %% @doc A message to the port program, ready for port_command/2.
 -spec encode(term()) -> [binary()].
@@ -126,7 +126,10 @@ target(#{}) -> any.
 
 %% @doc The options that travel: values are terms unless the caller says otherwise.
 -spec call_options(call_options()) -> map().
-call_options(Options) -> maps:merge(#{codec => terms}, maps:without([session, worker], Options)).
+call_options(Options) when is_map_key(session, Options); is_map_key(worker, Options) ->
+    call_options(maps:without([session, worker], Options));
+call_options(#{codec := _} = Options) -> Options;
+call_options(Options) -> Options#{codec => terms}.
 
 %% @doc An error of this application's own: nothing was sent.
 -spec error(code(), atom(), iodata()) -> error().

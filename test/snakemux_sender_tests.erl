@@ -2,7 +2,7 @@
 -module(snakemux_sender_tests).
 -include_lib("eunit/include/eunit.hrl").
 
--define(PART, 262144).
+-define(PART, (snakemux_proto:fragment())).
 
 setup() ->
     Table = snakemux_table:new(sender_test, #{program => "", max_message => 1}),
@@ -13,13 +13,14 @@ setup() ->
 send({Table, Port, Sender}, Sizes) ->
     Self = self(),
     erlang:suspend_process(Sender),
+    {_, Before} = process_info(Sender, message_queue_len),
     Calls = [begin
         Ref = snakemux_table:ref(Table, 1),
         snakemux_table:add_call(Ref, infinity, undefined),
         Message = {execute, snakemux_table:tag(Ref), binary:copy(<<N>>, Size - 100), lists:seq(1, N)},
         Bytes = snakemux_proto:encode(Message),
         spawn_link(fun() -> Self ! {Ref, snakemux_sender:send(Sender, Port, Ref, Bytes, iolist_size(Bytes))} end),
-        await_message(Sender, N),
+        await_message(Sender, Before + N),
         {Ref, Message}
     end || {N, Size} <- lists:enumerate(Sizes)],
     Calls.
