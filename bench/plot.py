@@ -23,6 +23,7 @@ NAMES = {
     "api +sbwt none": "snakemux, Erlang API, +sbwt none",
     "terms": "snakemux, Erlang API, terms",
     "hand": "snakemux, port by hand",
+    "owner": "snakemux, a minimal owner with callers",
     "echo": "plain port echo",
     "pool_msgpack": "old pipe, MessagePack",
     "pool_msgpack x4": "old pipe, MessagePack, 4 workers",

@@ -3,7 +3,7 @@
 -behaviour(bench_contestant).
 
 -export([start/1, os_pids/1, run/3, stop/1]).
--export([send/2, events/1, await/3]).
+-export([send/2, events/1, list/1, await/3]).
 
 -define(WINDOW, 256). %% chunks on their way to a consumer; more are asked for when half of them have come
 
@@ -92,6 +92,8 @@ events(Port) -> list(next(Port)).
 await(_, Left, _) when Left =< 0 -> ok;
 await(Port, Left, Fun) -> await(Port, Left - length([E || E <- events(Port), Fun(E)]), Fun).
 
+%% @doc The events of a frame, which holds one or a list of them.
+-spec list(tuple() | [tuple()]) -> [tuple()].
 list(Events) when is_list(Events) -> Events;
 list(Event) -> [Event].
 

@@ -22,7 +22,7 @@ sets() -> [core, all, quick, native, python, extra].
 has_extra(Set) -> lists:member(Set, [core, all, extra]).
 
 -spec names() -> [atom()].
-names() -> [bare, tuned, api, terms, hand, echo, pool_json, pool_msgpack, old_direct, floor].
+names() -> [bare, tuned, api, terms, hand, owner, echo, pool_json, pool_msgpack, old_direct, floor].
 
 -spec module(atom()) -> module().
 module(bare) -> bench_bare;
@@ -30,6 +30,7 @@ module(tuned) -> bench_tuned;
 module(api) -> bench_api;
 module(terms) -> bench_terms;
 module(hand) -> bench_hand;
+module(owner) -> bench_owner;
 module(echo) -> bench_echo;
 module(pool_json) -> bench_pool_json;
 module(pool_msgpack) -> bench_pool_msgpack;
@@ -62,8 +63,8 @@ rows(Names) -> [row(Name) || Name <- Names].
 %% As much as five minutes hold: what the goals speak of.
 core_native() ->
     [{{unary, 1, 16}, rows([bare, api, echo])},
-     {{unary, 16, 16}, rows([bare, api, hand])},
-     {{unary, 64, 16}, rows([bare, api])},
+     {{unary, 16, 16}, rows([bare, api, hand, owner])},
+     {{unary, 64, 16}, rows([bare, api, owner])},
      {{stream, 1, 100}, rows([bare, api])},
      {{stream, 1, 65536}, rows([bare, api, echo])}].
 
@@ -74,7 +75,7 @@ core_python() ->
      {{unary, 1, 1048576}, [row(pool_msgpack), on(bare, native), on(terms, native)]}].
 
 native() ->
-    [{{unary, N, Size}, rows([bare, tuned, api, hand, echo]) ++ more(Size)} || Size <- [16, 1024], N <- [1, 16, 64, 256]] ++
+    [{{unary, N, Size}, rows([bare, tuned, api, hand, owner, echo]) ++ more(Size)} || Size <- [16, 1024], N <- [1, 16, 64, 256]] ++
         [{{unary, N, 1048576}, rows([bare, tuned, api, hand, echo])} || N <- [1, 16]] ++
         [{{stream, Streams, Size}, rows([bare, tuned, api, hand, echo]) ++ more(Size)}
          || Size <- [100, 65536, 1048576], Streams <- [1, 64]] ++
