@@ -6,12 +6,20 @@
 #include "stream.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
-enum { EVENTS = 64, ACCEPT_AGAIN_MS = 100, GIVE_UP_US = 500000, STACK = 256 * 1024 };
+enum {
+    EVENTS = 64,
+    ACCEPT_AGAIN_MS = 100,
+    GIVE_UP_US = 500000,
+    STACK = 256 * 1024,
+    LOOK_US = 100,  /* after a turn that had something to do: the next call is near */
+    MAX_BLIND = 31, /* turns without a look, where looks see nothing */
+};
 
 static bool watch_listener(struct smx_transport *transport, int operation, uint32_t events)
 {
@@ -127,6 +135,29 @@ static bool work(struct smx_transport *transport, const struct epoll_event *even
     }
 }
 
+/*
+ * To be woken takes longer than many callers take for their next call. Who else wants the core has it. Where most looks
+ * see nothing (slow callers, more workers than cores) there are soon few of them: the turns in between double with each
+ * one that sees nothing, and halve with the others.
+ */
+static int look(struct smx_transport *transport, struct epoll_event *events)
+{
+    if (transport->blind_turns > 0) {
+        transport->blind_turns--;
+        return 0;
+    }
+    int64_t until = smx_now_us() + LOOK_US;
+    int count;
+    do {
+        sched_yield();
+        count = epoll_wait(transport->epoll_fd, events, EVENTS, 0);
+    } while (count == 0 && smx_now_us() < until);
+    int bad_luck = transport->bad_luck;
+    transport->bad_luck = count != 0 ? bad_luck / 2 : bad_luck < MAX_BLIND ? 2 * bad_luck + 1 : MAX_BLIND;
+    transport->blind_turns = transport->bad_luck;
+    return count;
+}
+
 static void *run(void *data)
 {
     struct smx_transport *transport = data;
@@ -136,7 +167,9 @@ static void *run(void *data)
     while (work(transport, events, count)) {
         int wait_ms = patience(transport);
         pthread_mutex_unlock(&transport->lock);
-        count = epoll_wait(transport->epoll_fd, events, EVENTS, wait_ms);
+        count = count > 0 ? look(transport, events) : 0;
+        if (count == 0)
+            count = epoll_wait(transport->epoll_fd, events, EVENTS, wait_ms);
         pthread_mutex_lock(&transport->lock);
         smx_exchange_awake(transport->exchange);
     }

@@ -218,6 +218,18 @@ def test_a_blocking_handler_holds_nobody_up(worker: Client) -> None:
     blocked()
 
 
+def test_a_worker_that_nobody_calls_sleeps(worker: Client) -> None:
+    pid = worker.execute("pid")
+
+    def ticks() -> int:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+
+    before = ticks()
+    time.sleep(1)
+    assert ticks() - before <= os.sysconf("SC_CLK_TCK") // 20
+
+
 def test_sigterm_in_the_middle_of_streams() -> None:
     with WorkerProcess("--port", "0", "--stop-grace", "0.2") as process:
         client = process.ready()
