@@ -17,7 +17,7 @@ enum {
     ACCEPT_AGAIN_MS = 100,
     GIVE_UP_US = 500000,
     STACK = 256 * 1024,
-    LOOK_US = 100,  /* after a turn that had something to do: the next call is near */
+    LOOK_US = 150,  /* after a turn that had something to do: the next call is near */
     MAX_BLIND = 31, /* turns without a look, where looks see nothing */
 };
 

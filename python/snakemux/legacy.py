@@ -14,6 +14,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 from .builtin import OPERATIONS
@@ -131,6 +132,7 @@ class LegacyWorker(Worker):
     def __init__(self, handler: CommandHandler, **defaults: Any) -> None:
         super().__init__(name=type(handler).__name__, **{"threads": 1, **defaults})
         self._handler = handler
+        self._made = lru_cache(maxsize=256)(self._make)  # to make one takes longer than a small call
 
     @property
     def commands(self) -> list[str]:
@@ -149,7 +151,9 @@ class LegacyWorker(Worker):
             command == "ping" and "ping" not in self._handler.get_supported_commands()
         ):
             return super().handler(command)
+        return self._made(command)
 
+    def _make(self, command: str) -> Handler:
         def run(args: dict[str, Any]) -> Any:
             return self._handler.process_command(command, _old_values(args))
 
