@@ -28,7 +28,7 @@ struct smx_transport {
     bool is_draining;
     bool is_ending;
     int64_t give_up_us; /* when it ends with output that nobody takes */
-    int bad_luck; /* of looks: how many turns go without one after each, and how many are left */
+    int bad_luck;       /* of looks: how many turns go without one after each, and how many are left */
     int blind_turns;
     uint8_t *input;
 };
