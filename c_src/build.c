@@ -50,7 +50,7 @@ void smx_build_double(struct smx_build *build, double value)
 
 static bool is_lent(const struct smx_build *build, struct smx_span value)
 {
-    if (!build->lent || value.len < SMX_LENT_SIZE || build->depth != 1)
+    if (!build->lent || value.len < SMX_LARGE || build->depth != 1)
         return false;
     return build->out->len > build->keys[build->key_count - 1]; /* else it is the key */
 }

@@ -15,13 +15,11 @@ struct smx_build_level {
     size_t first; /* of its keys in `keys` */
 };
 
-/* Bytes that belong into a buffer at a place of it, and stay where they are. */
+/* Bytes that belong into a buffer at a place of it, and stay where they are: SMX_LARGE at least. */
 struct smx_lent {
     struct smx_span span; /* empty: none */
     size_t place;
 };
-
-enum { SMX_LENT_SIZE = 64 * 1024 }; /* at least so many */
 
 /* Zero but for `out`, `style` and perhaps `lent` before use. */
 struct smx_build {

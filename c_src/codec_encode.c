@@ -303,7 +303,7 @@ static bool take_raw(struct encoder *encoder, const struct path *path, int kind,
                   smx_term_kind(encoder->term, encoder->at));
 }
 
-enum { IN_PLACE_SIZE = 64 * 1024, IN_PLACE_HEAD = 5 };
+enum { IN_PLACE_HEAD = 5 };
 
 /*
  * A large text or {bin, Binary} with nothing around it: MessagePack has a byte and a length of four in front of it, as
@@ -319,7 +319,7 @@ static bool take_in_place(struct encoder *encoder, struct smx_pair *pair)
         return false;
     bool wrapped = smx_term_get_tuple(encoder->term, &at, &arity);
     if ((wrapped && (arity != 2 || !smx_term_get_atom(encoder->term, &at, name) || strcmp(name, "bin") != 0)) ||
-        !smx_term_get_binary(encoder->term, &at, &value) || value.len < IN_PLACE_SIZE ||
+        !smx_term_get_binary(encoder->term, &at, &value) || value.len < SMX_LARGE ||
         (!wrapped && !smx_utf8_valid(value, true)))
         return false;
     encoder->head = wrapped ? encoder->writer->bytes_head : encoder->writer->text_head;

@@ -7,6 +7,11 @@
 
 #include "util.h"
 
+/* Bytes from which on a value stays where it is, instead of being copied once more. The fuzz targets have fewer. */
+#ifndef SMX_LARGE
+#define SMX_LARGE (64 * 1024)
+#endif
+
 enum {
     SMX_PROTOCOL_VERSION = 1,
     SMX_MAX_TAG = 1024,   /* bytes, encoded */

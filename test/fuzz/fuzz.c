@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "build.h"
 #include "term.h"
 
 void fuzz_require(bool holds)
@@ -24,6 +25,22 @@ void fuzz_require_term(struct smx_span term)
     const char *why;
     size_t at = 0;
     fuzz_require(smx_term_check(term, &at, &why) && at == term.len);
+}
+
+void fuzz_require_lent(enum smx_codec codec, struct smx_pairs pairs, struct smx_span term)
+{
+    struct smx_buffer out = {0};
+    struct smx_buffer whole = {0};
+    struct smx_lent lent = {0};
+    struct smx_error why = {0};
+    fuzz_require(smx_codec_decode_pairs(codec, pairs, (struct smx_style){0}, &out, &lent, &why));
+    smx_buffer_append(&whole, out.data, lent.place);
+    smx_buffer_append_span(&whole, lent.span);
+    smx_buffer_append(&whole, out.data + lent.place, out.len - lent.place);
+    fuzz_require(smx_span_equal(smx_buffer_span(&whole), term));
+    smx_buffer_fini(&out);
+    smx_buffer_fini(&whole);
+    smx_error_fini(&why);
 }
 
 /* Keys that are integers become text, and bytes must be UTF-8: not every term goes back. Those that do, stay. */

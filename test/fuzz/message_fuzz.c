@@ -30,12 +30,14 @@ static void touch(const struct smx_reply *reply)
     fuzz_touch(reply->worker_type);
 }
 
-static void decode(const struct smx_reply *reply)
+static void decode(enum smx_codec codec, const struct smx_reply *reply)
 {
     struct smx_buffer out = {0};
     struct smx_error why = {0};
-    if (smx_codec_decode_pairs(SMX_CODEC_LENIENT, reply->values, (struct smx_style){0}, &out, NULL, &why))
+    if (smx_codec_decode_pairs(codec, reply->values, (struct smx_style){0}, &out, NULL, &why)) {
         fuzz_require_term(smx_buffer_span(&out));
+        fuzz_require_lent(codec, reply->values, smx_buffer_span(&out));
+    }
     smx_buffer_fini(&out);
     smx_error_fini(&why);
 }
@@ -53,7 +55,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     enum smx_method method = (data[0] & (GZIP - 1)) % METHODS;
     if (smx_message_read(method, buffer, MAX_MESSAGE, &reply, &why)) {
         touch(&reply);
-        decode(&reply);
+        decode(SMX_CODEC_LENIENT, &reply);
+        decode(SMX_CODEC_RAW, &reply); /* may lend what is large */
     } else {
         fuzz_require(why.code != SMX_OK);
     }
