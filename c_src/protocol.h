@@ -9,7 +9,7 @@
 
 /* Bytes from which on a value stays where it is, instead of being copied once more. The fuzz targets have fewer. */
 #ifndef SMX_LARGE
-#define SMX_LARGE (64 * 1024)
+#define SMX_LARGE 65536
 #endif
 
 enum {
