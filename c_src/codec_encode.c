@@ -369,7 +369,8 @@ bool smx_codec_encode(const struct smx_codec_writer *writer, struct smx_span ter
             return false;
     if (!check_keys(&encoder, NULL, start, count, kinds))
         return false;
-    const uint8_t *at = values->bytes.data;
+    /* Nothing was copied of an empty name whose value stays in place. */
+    const uint8_t *at = values->bytes.data ? values->bytes.data : (const uint8_t *)"";
     for (size_t i = 0; writer && i < count; i++) {
         struct smx_pair *pair = &values->items[i];
         if (!pair->key.data) {

@@ -76,6 +76,27 @@ static void a_large_value_stays_in_the_term(void **state)
     }
 }
 
+/* Of it nothing at all is copied. */
+static void beside_it_an_empty_name_is_a_name(void **state)
+{
+    (void)state;
+    enum { SIZE = 65536 };
+    struct smx_buffer term = {0};
+    struct smx_values kept = {.memory = &term};
+    struct smx_error why = {0};
+    uint8_t *text = memset(smx_alloc(SIZE), 'x', SIZE);
+    smx_term_put_map(&term, 1);
+    smx_term_put_atom(&term, "");
+    smx_term_put_binary(&term, (struct smx_span){text, SIZE});
+    free(text);
+    assert_true(smx_codec_encode_args(SMX_CODEC_MSGPACK, smx_buffer_span(&term), &kept, &why));
+    assert_true(kept.in_place);
+    assert_non_null(kept.items[0].key.data);
+    assert_int_equal(kept.items[0].key.len, 0);
+    smx_values_fini(&kept);
+    smx_buffer_fini(&term);
+}
+
 static void values_are_mapped_as_documented(void **state)
 {
     (void)state;
@@ -452,6 +473,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_large_value_stays_in_the_term),
+        cmocka_unit_test(beside_it_an_empty_name_is_a_name),
         cmocka_unit_test(values_are_mapped_as_documented),
         cmocka_unit_test(what_can_not_be_sent_is_named_by_its_path),
         cmocka_unit_test(bytes_go_to_messagepack_alone),
