@@ -142,9 +142,17 @@ static void outer_watch(struct outer *outer)
     }
 }
 
+/* Inner looks at stdin as well. Has it seen the end first, and ended all, nothing has told us yet that nobody reads. */
+static bool is_owner_gone(const struct outer *outer)
+{
+    struct pollfd input = {.fd = outer->input};
+    return outer->owner_gone || (poll(&input, 1, 0) > 0 && (input.revents & (POLLHUP | POLLERR)));
+}
+
 static int outer_finish(struct outer *outer)
 {
     int status = outer->descendants.status;
+    outer->owner_gone = is_owner_gone(outer);
     if (WIFSIGNALED(status) && !outer->owner_gone)
         smx_log("exec: the inner guardian was ended by signal %d, and the worker with it", WTERMSIG(status));
     int left = smx_descendants_kill(&outer->descendants, SMX_KILL_LIMIT_MS);
