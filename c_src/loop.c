@@ -16,7 +16,7 @@ enum {
     TURN_COMPLETIONS = 16, /* taken in one turn before what came of them is written: others work on it meanwhile */
     TURN_PARTS = 4,        /* of large events, written in one turn */
     SPIN_US = 150,         /* after a turn that had something to do: another one is near */
-    SPIN_CALLS = 8,        /* with more of them others have enough to do meanwhile */
+    SPIN_CALLS = 12,       /* with more of them others have enough to do meanwhile */
     TURN_OUTPUT = 1 << 20, /* bytes for stdout made in one turn, at most one event more */
 };
 
