@@ -90,7 +90,8 @@ execute(Mux, Command, Args) -> execute(Mux, Command, Args, #{}).
 -spec execute(mux(), snakemux_proto:command(), snakemux_proto:args(), options()) ->
     {ok, snakemux_proto:result()} | error().
 execute(Mux, Command, Args, Options) ->
-    next(call(Mux, execute, Command, Args, snakemux_options:call(Options), anybody), infinity).
+    {Ref, Teller} = call(Mux, execute, Command, Args, snakemux_options:call(Options), anybody),
+    await(Ref, Teller).
 
 -spec execute_in_session(mux(), snakemux_proto:session(), snakemux_proto:command()) ->
     {ok, snakemux_proto:result()} | error().
@@ -125,7 +126,9 @@ execute_async(Mux, Command, Args) -> execute_async(Mux, Command, Args, #{}).
 
 %% @doc Starts a call: one message follows, `{ok, Result}' or `{error, Error}'.
 -spec execute_async(mux(), snakemux_proto:command(), snakemux_proto:args(), options()) -> ref().
-execute_async(Mux, Command, Args, Options) -> call(Mux, execute, Command, Args, snakemux_options:call(Options), self).
+execute_async(Mux, Command, Args, Options) ->
+    {Ref, instance} = call(Mux, execute, Command, Args, snakemux_options:call(Options), self),
+    Ref.
 
 -spec execute_stream(mux(), snakemux_proto:command()) -> ref().
 execute_stream(Mux, Command) -> execute_stream(Mux, Command, #{}, #{}).
@@ -136,30 +139,37 @@ execute_stream(Mux, Command, Args) -> execute_stream(Mux, Command, Args, #{}).
 %% @doc Starts a stream: chunks follow, as many as there is credit, then `{done, Meta}' or `{error, Error}'.
 -spec execute_stream(mux(), snakemux_proto:command(), snakemux_proto:args(), options()) -> ref().
 execute_stream(Mux, Command, Args, Options) ->
-    call(Mux, execute_stream, Command, Args, snakemux_options:call(Options), self).
+    {Ref, instance} = call(Mux, execute_stream, Command, Args, snakemux_options:call(Options), self),
+    Ref.
 
-%% A caller that waits for the answer doesn't care who writes the command: no other one of it could be overtaken.
+%% The call, and who tells its end: the instance or the mux alone. A caller that waits for the answer doesn't care who
+%% writes the command: no other one of it could be overtaken.
 call(Mux, Kind, Command, Args, Options, By) ->
     Credit = case Kind of execute -> infinity; execute_stream -> maps:get(credit, Options, 16) end,
     To = snakemux_proto:target(Options),
     Wire = snakemux_proto:call_options(Options),
     start(Mux, Credit, maps:get(session, Options, undefined), fun(Tag) -> {Kind, Tag, To, Command, Args, Wire} end, By).
 
-%% The call is in the table before the port is looked at: whatever becomes of that port afterwards, the caller hears of it.
 start(Mux, Credit, Session, Make, By) ->
     Ref = snakemux_mux:ref(Mux),
     Message = Make(snakemux_table:tag(Ref)),
     try
-        snakemux_table:add_call(Ref, Credit, Session),
-        case snakemux_mux:command(Ref, Message, By) of
-            ok -> ok;
-            %% If the mux has not said so yet, this does.
-            Error -> snakemux_table:take_call(Ref) =:= none orelse refuse(Ref, Message, Error)
+        case By =:= anybody andalso snakemux_mux:hand_over(Ref, Session, Message) of
+            {ok, Taker} -> {Ref, Taker};
+            false -> write(Ref, Credit, Session, Message), {Ref, instance}
         end
     catch
-        error:badarg -> is_told(Ref) orelse refuse(Ref, Message, ended(Mux)) % the table is gone
-    end,
-    Ref.
+        error:badarg -> is_told(Ref) orelse refuse(Ref, Message, ended(Mux)), {Ref, instance} % the table is gone
+    end.
+
+%% The call is in the table before the port is looked at: whatever becomes of that port afterwards, the caller hears of it.
+write(Ref, Credit, Session, Message) ->
+    snakemux_table:add_call(Ref, Credit, Session),
+    case snakemux_mux:command(Ref, Message) of
+        ok -> ok;
+        %% If the mux has not said so yet, this does.
+        Error -> snakemux_table:take_call(Ref) =:= none orelse refuse(Ref, Message, Error)
+    end.
 
 %% The mux told it before the table went.
 is_told(Ref) ->
@@ -185,8 +195,8 @@ next(Ref) -> next(Ref, infinity).
 -spec next(ref(), timeout()) -> snakemux_proto:event() | timeout.
 next(Ref, Timeout) when Timeout =:= infinity; is_integer(Timeout), Timeout >= 0, Timeout < 1 bsl 32 ->
     case next_within(Ref, min(Timeout, ?PATIENCE)) of
-        timeout when Timeout =:= infinity -> wait(Ref, infinity);
-        timeout when Timeout > ?PATIENCE -> wait(Ref, Timeout - ?PATIENCE);
+        timeout when Timeout =:= infinity -> wait(Ref, instance, infinity);
+        timeout when Timeout > ?PATIENCE -> wait(Ref, instance, Timeout - ?PATIENCE);
         Event -> Event
     end;
 next(_, Timeout) ->
@@ -195,9 +205,16 @@ next(_, Timeout) ->
 next_within(Ref, Timeout) ->
     receive {snakemux, Ref, Event} -> Event after Timeout -> timeout end.
 
-%% The end of the instance would leave nobody to speak to this process: one that waits for long watches it.
-wait(Ref, Timeout) ->
-    Monitor = case snakemux_table:owner(Ref) of undefined -> none; Owner -> erlang:monitor(process, Owner) end,
+await(Ref, Teller) ->
+    case next_within(Ref, ?PATIENCE) of
+        timeout -> wait(Ref, Teller, infinity);
+        Event -> Event
+    end.
+
+%% The end of who tells would leave nobody to speak to this process: one that waits for long watches it.
+wait(Ref, Teller, Timeout) ->
+    Watched = case Teller of instance -> snakemux_table:owner(Ref); _ -> Teller end,
+    Monitor = case Watched of undefined -> none; _ -> erlang:monitor(process, Watched) end,
     Event =
         receive
             {snakemux, Ref, Something} -> Something;
@@ -382,11 +399,15 @@ health(Mux, Id) -> request(Mux, fun(Tag) -> {health, Tag, Id, #{}} end).
 -spec info(mux(), snakemux_proto:worker_id()) -> {ok, map()} | error().
 info(Mux, Id) -> request(Mux, fun(Tag) -> {info, Tag, Id, #{}} end).
 
-request(Mux, Make) -> next(start(Mux, infinity, undefined, Make, self), infinity).
+request(Mux, Make) ->
+    {Ref, Teller} = start(Mux, infinity, undefined, Make, self),
+    await(Ref, Teller).
 
 %% @private
 %% For the instance's own processes, which must not wait.
 -spec request_async(mux(), calls) -> ref().
-request_async(Mux, calls) -> start(Mux, infinity, undefined, fun(Tag) -> {calls, Tag, 10000} end, self).
+request_async(Mux, calls) ->
+    {Ref, instance} = start(Mux, infinity, undefined, fun(Tag) -> {calls, Tag, 10000} end, self),
+    Ref.
 
 now_ms() -> erlang:monotonic_time(millisecond).

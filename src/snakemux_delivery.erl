@@ -2,23 +2,21 @@
 %% sessions live, is in the instance's table.
 -module(snakemux_delivery).
 
--export([event/2, finish/2, fail_all/2, tell_workers/3]).
+-export([event/3, chunks/3, finish/3, fail_all/3, tell_workers/3]).
 
-%% @doc Hands over an event of a call or a worker; nothing for any other.
--spec event(tuple(), snakemux_table:table()) -> term().
-event({chunk, {Caller, Call}, Chunk}, Table) ->
-    Ref = {Table, Caller, Call},
-    case snakemux_table:count_chunk(Ref) of
-        {active, Pid} -> Pid ! {snakemux, Ref, {chunk, unwrap(Chunk)}};
-        {passive, Pid} -> Pid ! {snakemux, Ref, {chunk, unwrap(Chunk)}}, Pid ! {snakemux, Ref, passive};
-        over -> over
-    end;
-event({ok, {Caller, Call}, Result, _}, Table) when is_integer(Caller) ->
-    use_pin(Table, finish({Table, Caller, Call}, {ok, unwrap(Result)}), none);
-event({done, {Caller, Call}, Meta}, Table) ->
-    use_pin(Table, finish({Table, Caller, Call}, {done, Meta}), none);
-event({error, {Caller, Call}, #{reason := Reason} = Error}, Table) when is_integer(Caller) ->
-    use_pin(Table, finish({Table, Caller, Call}, {error, explain(Error, Table)}), Reason);
+%% @doc Hands over an event of a call or a worker, nothing for any other; the calls that the mux has been handed and
+%% that are still running.
+-spec event(tuple(), snakemux_table:table(), snakemux_handed:calls()) -> snakemux_handed:calls().
+event({ok, {Caller, Call}, Result, _}, Table, Handed) when is_integer(Caller) ->
+    finish({Table, Caller, Call}, {ok, unwrap(Result)}, Handed);
+event({done, {Caller, Call}, Meta}, Table, Handed) ->
+    finish({Table, Caller, Call}, {done, Meta}, Handed);
+event({error, {Caller, Call}, Error}, Table, Handed) when is_integer(Caller) ->
+    finish({Table, Caller, Call}, {error, explain(Error, Table)}, Handed);
+event(Event, Table, Handed) ->
+    _ = event(Event, Table),
+    Handed.
+
 event({pinned, Session, Id, Incarnation}, Table) ->
     snakemux_table:pin(Table, Session, Id, Incarnation);
 event({error, {connect, Id}, #{code := Code} = Error}, Table) when Code =/= already_exists ->
@@ -28,21 +26,44 @@ event({worker, Id, WorkerState, Info}, Table) ->
 event(_, _) ->
     ok.
 
-%% @doc Whoever takes a call out of the table delivers its end, so there is exactly one.
--spec finish(snakemux_table:ref(), snakemux_proto:event()) -> {ok, snakemux_proto:session() | undefined} | none.
-finish(Ref, Event) ->
-    case snakemux_table:take_call(Ref) of
-        {ok, Pid, Session} ->
-            Pid ! {snakemux, Ref, Event},
-            {ok, Session};
-        none ->
-            none
+%% @doc Hands over chunks of one stream.
+-spec chunks(snakemux_table:tag(), [tuple()], snakemux_table:table()) -> ok.
+chunks({Caller, Call}, Chunks, Table) ->
+    Ref = {Table, Caller, Call},
+    case snakemux_table:count_chunks(Ref, length(Chunks)) of
+        {More, Pid} ->
+            lists:foreach(fun({chunk, _, Chunk}) -> Pid ! {snakemux, Ref, {chunk, unwrap(Chunk)}} end, Chunks),
+            _ = More =:= passive andalso (Pid ! {snakemux, Ref, passive}),
+            ok;
+        over ->
+            ok
     end.
 
+%% @doc Whoever takes a call out of the table, or of those that were handed over, delivers its end: so there is exactly one.
+-spec finish(snakemux_table:ref(), snakemux_proto:event(), snakemux_handed:calls()) -> snakemux_handed:calls().
+finish({Table, _, Call} = Ref, Event, Handed) ->
+    case snakemux_handed:take(Call, Handed) of
+        {Pid, Session, Rest} ->
+            tell(Pid, Ref, Event, Session, Table),
+            Rest;
+        error ->
+            _ = [tell(Pid, Ref, Event, Session, Table) || {ok, Pid, Session} <- [snakemux_table:take_call(Ref)]],
+            Handed
+    end.
+
+tell(Pid, Ref, Event, Session, Table) ->
+    Pid ! {snakemux, Ref, Event},
+    Session =:= undefined orelse use_pin(Event, Session, Table).
+
+%% A call of a session ended: its pin is kept from now on for another session_ttl.
+use_pin({error, #{reason := session_lost}}, Session, Table) -> snakemux_table:unpin(Table, Session);
+use_pin(_, Session, Table) -> snakemux_table:use_pin(Table, Session).
+
 %% @doc The same end for every call there is.
--spec fail_all(snakemux_table:table(), snakemux_proto:error()) -> ok.
-fail_all(Table, Error) ->
-    lists:foreach(fun(Ref) -> finish(Ref, {error, Error}) end, snakemux_table:calls(Table, all)).
+-spec fail_all(snakemux_table:table(), snakemux_proto:error(), snakemux_handed:calls()) -> snakemux_handed:calls().
+fail_all(Table, Error, Handed) ->
+    Refs = [{Table, Caller, Call} || {Caller, Call} <- snakemux_handed:tags(Handed)] ++ snakemux_table:calls(Table, all),
+    lists:foldl(fun(Ref, Left) -> finish(Ref, {error, Error}, Left) end, Handed, Refs).
 
 %% @doc The same of its connection for every worker.
 -spec tell_workers(atom(), map(), snakemux_table:table()) -> ok.
@@ -51,11 +72,6 @@ tell_workers(What, Info, Table) ->
 
 tell_worker(Id, What, Info, Table) ->
     [Pid ! {snakemux_worker, What, Info} || {ok, Pid, _} <- [snakemux_table:worker(Table, Id)]].
-
-%% A call of a session ended: its pin is kept from now on for another session_ttl.
-use_pin(Table, {ok, Session}, session_lost) -> snakemux_table:unpin(Table, Session);
-use_pin(Table, {ok, Session}, _) when Session =/= undefined -> snakemux_table:use_pin(Table, Session);
-use_pin(_, _, _) -> true.
 
 unwrap(#{<<"snakemux.value">> := Value} = Map) when map_size(Map) =:= 1 -> Value;
 unwrap(Value) -> Value.

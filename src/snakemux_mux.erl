@@ -5,7 +5,7 @@
 -module(snakemux_mux).
 -behaviour(gen_server).
 
--export([start_link/1, ref/1, command/3, send/2, connect/2, disconnect/4, replace/4, sync/1]).
+-export([start_link/1, ref/1, hand_over/3, command/2, send/2, connect/2, disconnect/4, replace/4, sync/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -define(HELLO_TIMEOUT, 5000).
@@ -33,11 +33,13 @@
     failures = 0 :: non_neg_integer(),
     silent = 0 :: non_neg_integer(),
     stopping = false :: boolean(),
-    %% Commands of callers that wait to be written in one frame, the newest first.
+    %% Calls that were handed over, and their commands that wait to be written in one frame, the newest first.
+    handed = snakemux_handed:new() :: snakemux_handed:calls(),
     gathered = [] :: [tuple()],
     %% How many events came in a frame of late, smoothed: where there are several, callers hand over their commands.
     load = 1.0 :: float(),
     way = never :: direct | gather | never,
+    patience = snakemux_patience:new() :: snakemux_patience:patience(),
     parts = snakemux_parts:new() :: snakemux_parts:parts(),
     sender :: pid(),
     %% What the full pipe did not take yet, the oldest first: that one is being written.
@@ -59,17 +61,24 @@ ref(Name) ->
         error:badarg -> snakemux_table:ref(none, 0) % there is no such instance
     end.
 
-%% @doc Writes the command of a call from the calling process: a full pipe suspends the caller and nobody else. When
-%% it may be written by `anybody' and is small, the mux writes it under load, with others in one frame.
--spec command(snakemux_table:ref(), tuple(), self | anybody) -> ok | {error, snakemux_proto:error()}.
-command(Ref, Message, By) ->
+%% @doc Under load a small call that its caller waits for is handed to the mux, which writes it, with others in one
+%% frame, and tells its end. That process, or false when the caller is to write the call itself.
+-spec hand_over(snakemux_table:ref(), snakemux_proto:session() | undefined, tuple()) -> {ok, pid()} | false.
+hand_over(Ref, Session, Message) ->
+    case snakemux_table:taker(Ref) of
+        Mux when is_pid(Mux) -> erlang:external_size(Message) =< ?SMALL andalso hand(Mux, {call, self(), Session, Message});
+        direct -> false
+    end.
+
+hand(Mux, Call) ->
+    Mux ! Call,
+    {ok, Mux}.
+
+%% @doc Writes the command of a call from the calling process: a full pipe suspends the caller and nobody else.
+-spec command(snakemux_table:ref(), tuple()) -> ok | {error, snakemux_proto:error()}.
+command(Ref, Message) ->
     case snakemux_table:port(Ref) of
-        {ok, Port, Mux} when By =:= anybody, is_pid(Mux) ->
-            case erlang:external_size(Message) =< ?SMALL of
-                true -> Mux ! {command, Port, Message}, ok;
-                false -> write(Ref, Port, Message)
-            end;
-        {ok, Port, _} -> write(Ref, Port, Message);
+        {ok, Port} -> write(Ref, Port, Message);
         Error -> Error
     end.
 
@@ -139,7 +148,7 @@ init(#{name := Name} = Options) ->
     %% What an earlier life of this process left behind: its port, to which callers may even have been told not to write
     %% themselves, and then their calls.
     snakemux_table:withdraw(Table, (down_error("it is starting"))#{sent => false}),
-    snakemux_delivery:fail_all(Table, down_error("the process that owned the port program ended")),
+    _ = snakemux_delivery:fail_all(Table, down_error("the process that owned the port program ended"), State#state.handed),
     lists:foreach(fun(Pid) -> erlang:monitor(process, Pid) end, snakemux_table:callers(Table)),
     erlang:send_after(?TICK, self(), tick),
     %% A port program that is well is there when the instance's start returns, so that calls can wait for workers.
@@ -171,8 +180,7 @@ handle_cast({connect, Id}, #state{table = Table} = State) ->
         [] -> {noreply, State}
     end;
 handle_cast({_, Ref, _, _}, #state{ready = undefined} = State) ->
-    _ = snakemux_delivery:finish(Ref, {error, down_error("it is starting")}),
-    {noreply, State};
+    {noreply, finish(Ref, {error, down_error("it is starting")}, State)};
 handle_cast({disconnect, Ref, Id, How}, State) ->
     {noreply, push([{disconnect, snakemux_table:tag(Ref), Id, How}], State)};
 handle_cast({replace, Ref, Id, How}, #state{table = Table} = State) ->
@@ -193,21 +201,23 @@ handle_info(Message, State) ->
 
 info({Port, {data, Frame}}, #state{port = Port} = State) ->
     {noreply, take_frame(Frame, State#state{silent = 0})};
-info({command, Port, Message}, #state{port = Port} = State) ->
-    {noreply, gather(Message, State)};
+info({call, Pid, Session, Message}, #state{handed = Handed} = State) ->
+    {noreply, take_call(Message, State#state{handed = snakemux_handed:add(element(2, Message), Pid, Session, Handed)})};
 info(write_gathered, State) ->
     {noreply, write_gathered(State)};
 info({decoded, Port, Tag, Event}, #state{port = Port, parts = Parts} = State) when Event =/= error ->
     {Waiting, Rest} = snakemux_parts:decoded(Tag, Parts),
-    {noreply, take_events(Waiting, handle_event(Event, State#state{parts = Rest}))};
+    {noreply, take_events([Event | Waiting], State#state{parts = Rest})};
 info({decoded, Port, _, error}, #state{port = Port} = State) ->
     {noreply, port_down(?NONSENSE, State)};
 info({written, Port}, #state{port = Port, unsent = Unsent} = State) ->
     {noreply, flush(State#state{unsent = queue:drop(Unsent)})};
-info({'DOWN', _, process, Pid, _}, #state{table = Table} = State) ->
-    Refs = [Ref || Caller <- snakemux_table:remove_caller(Table, Pid), Ref <- snakemux_table:calls(Table, Caller)],
+info({'DOWN', _, process, Pid, _}, #state{table = Table, handed = Handed} = State) ->
+    Callers = snakemux_table:remove_caller(Table, Pid),
+    Refs = [Ref || Caller <- Callers, Ref <- snakemux_table:calls(Table, Caller)],
     lists:foreach(fun snakemux_table:take_call/1, Refs),
-    {noreply, push(cancels(Refs), State)};
+    Tags = [Tag || Caller <- Callers, Tag <- snakemux_handed:tags(Caller, Handed)],
+    {noreply, push([{cancel, Tag} || Tag <- Tags ++ lists:map(fun snakemux_table:tag/1, Refs)], State)};
 info({Port, {exit_status, Status}}, #state{port = Port} = State) ->
     #state{ready = Ready, options = #{program := Program}} = State,
     {noreply, port_down(snakemux_program:exit_text(Status, Ready =/= undefined, Program), State#state{os_pid = undefined})};
@@ -231,22 +241,24 @@ terminate(Reason, #state{options = #{drain_timeout := Drain}} = State) when Reas
     #state{table = Table} = State,
     snakemux_table:stop(Table),
     Drained = drain(State#state{stopping = true}, now_ms() + Drain),
-    Cancels = cancels(snakemux_table:calls(Table, all)),
+    Cancels = [{cancel, Tag} || Tag <- running(Drained)],
     over("the instance is stopping", await_pong(drain(push(Cancels, Drained), now_ms() + ?LAST_WORDS)));
 terminate(_, State) ->
     over("the process that owned the port program ended", State).
 
-cancels(Refs) -> [{cancel, snakemux_table:tag(Ref)} || Ref <- Refs].
+running(#state{table = Table, handed = Handed}) ->
+    snakemux_handed:tags(Handed) ++ lists:map(fun snakemux_table:tag/1, snakemux_table:calls(Table, all)).
 
 over(Text, #state{ready = Ready} = State) ->
     %% The BEAM may end right after this, and what it was about to kill would stay.
     Ready =/= undefined orelse kill(State),
     close(State),
-    snakemux_delivery:fail_all(State#state.table, snakemux_proto:error(unavailable, stopping, Text, true)).
+    snakemux_delivery:fail_all(State#state.table, snakemux_proto:error(unavailable, stopping, Text, true), State#state.handed).
 
-drain(#state{table = Table, ready = Ready} = State, Until) ->
+drain(#state{table = Table, ready = Ready, handed = Handed} = State, Until) ->
     Left = Until - now_ms(),
-    case Ready =/= undefined andalso Left > 0 andalso snakemux_table:has_calls(Table) of
+    HasCalls = snakemux_handed:tags(Handed) =/= [] orelse snakemux_table:has_calls(Table),
+    case Ready =/= undefined andalso Left > 0 andalso HasCalls of
         true -> receive Message -> drain(handle(Message, State), Until) after Left -> State end;
         false -> State
     end.
@@ -282,7 +294,7 @@ port_down(Why, #state{name = Name, table = Table, ready = Ready} = State) ->
     close(State),
     Error = down_error(Why),
     snakemux_table:withdraw(Table, Error#{sent => false}),
-    snakemux_delivery:fail_all(Table, Error),
+    Handed = snakemux_delivery:fail_all(Table, Error, State#state.handed),
     snakemux_delivery:tell_workers(connecting, #{reason => port_down}, Table),
     Stable = Ready =/= undefined andalso now_ms() - Ready >= ?STABLE,
     Failures = case Stable of true -> 0; false -> State#state.failures end,
@@ -290,7 +302,7 @@ port_down(Why, #state{name = Name, table = Table, ready = Ready} = State) ->
     logger:error("snakemux ~p: the port program is down: ~ts", [Name, Why]),
     erlang:send_after(Delay, self(), start),
     State#state{port = undefined, os_pid = undefined, ready = undefined, failures = Failures + 1, unsent = queue:new(), gathered = [],
-                parts = snakemux_parts:new()}.
+                handed = Handed, parts = snakemux_parts:new()}.
 
 down_error(Why) ->
     snakemux_proto:error(unavailable, port_down, ["the port program is down: ", Why], true).
@@ -308,9 +320,17 @@ tick(#state{ready = undefined} = State) ->
 tick(#state{silent = ?SILENT_TICKS} = State) ->
     _ = kill_soon(State),
     port_down("it said nothing for several seconds and was killed", State);
-tick(#state{silent = Silent, table = Table, options = #{session_ttl := Ttl}} = State) ->
+tick(#state{silent = Silent, table = Table, handed = Handed, options = #{session_ttl := Ttl}} = State) ->
+    lists:foreach(fun(Session) -> snakemux_table:use_pin(Table, Session) end, snakemux_handed:sessions(Handed)),
     snakemux_table:expire_pins(Table, now_ms(), Ttl),
     push([{ping, {mux, ping}}], State#state{silent = Silent + 1}).
+
+%% The port that its caller looked at may be gone meanwhile.
+take_call(Message, #state{table = Table, ready = undefined} = State) ->
+    {Caller, Call} = element(2, Message),
+    finish({Table, Caller, Call}, {error, (down_error("it is starting"))#{sent => false}}, State);
+take_call(Message, State) ->
+    gather(Message, State).
 
 %% Commands that are in the mailbox together travel together.
 gather(Message, #state{gathered = []} = State) ->
@@ -361,32 +381,43 @@ flush(#state{port = Port, unsent = Unsent} = State) ->
             State
     end.
 
+finish(Ref, Event, #state{handed = Handed} = State) -> State#state{handed = snakemux_delivery:finish(Ref, Event, Handed)}.
+
 %% ---- Events ----
 
-take_frame(Frame, State) ->
+take_frame(Frame, #state{patience = Patience} = State) ->
     try snakemux_proto:decode(Frame) of
-        Events -> take_events(Events, weigh(length(Events), State))
+        Events -> take_events(Events, weigh(length(Events), State#state{patience = snakemux_patience:renew(Patience)}))
     catch
         error:badarg -> port_down(?NONSENSE, State)
     end.
 
-take_events(Events, State) -> lists:foldl(fun take_event/2, State, Events).
-
-take_event(Event, #state{port = Port, parts = Parts} = State) ->
+take_events([], State) ->
+    State;
+take_events([Event | Rest] = Events, #state{port = Port, parts = Parts} = State) ->
     case snakemux_parts:take(Event, Port, Parts) of
-        {now, Parts} -> handle_event(Event, State);
-        {now, Rest} -> handle_event(Event, State#state{parts = Rest});
-        {later, More} -> State#state{parts = More}
+        {now, Left} -> handle_events(Events, State#state{parts = Left});
+        {later, More} -> take_events(Rest, State#state{parts = More})
     end.
+
+%% What of one stream comes in a row is counted at once.
+handle_events([{chunk, Tag, _} | _] = Events, #state{table = Table} = State) ->
+    {Chunks, Rest} = lists:splitwith(fun(Event) -> element(1, Event) =:= chunk andalso element(2, Event) =:= Tag end, Events),
+    snakemux_delivery:chunks(Tag, Chunks, Table),
+    take_events(Rest, State);
+handle_events([Event | Rest], State) ->
+    take_events(Rest, handle_event(Event, State)).
 
 handle_event({hello, Version, Info}, State) ->
     hello(Version =:= snakemux_proto:version(), Version, Info, State);
 handle_event({protocol_error, Info}, State) ->
     logger:error("snakemux ~p: protocol error: ~p", [State#state.name, Info]),
     State;
-handle_event(Event, #state{table = Table} = State) ->
-    _ = snakemux_delivery:event(Event, Table),
-    State.
+handle_event(Event, #state{table = Table, handed = Handed} = State) ->
+    case snakemux_delivery:event(Event, Table, Handed) of
+        Handed -> State;
+        Left -> State#state{handed = Left, patience = snakemux_patience:make_way(State#state.patience)}
+    end.
 
 %% Everything that the last one knew goes in one frame, and before any call.
 hello(true, _, #{limits := Limits}, #state{port = Port, table = Table} = State) ->
@@ -396,7 +427,7 @@ hello(true, _, #{limits := Limits}, #state{port = Port, table = Table} = State) 
     Options = {options, {mux, options}, #{batch => true, meta => false, pins => true, fragment => snakemux_proto:fragment()}},
     snakemux_sender:limit(State#state.sender, maps:get(max_parts, Limits, 0)),
     Next = push([Options | Wanted ++ Pins], State#state{ready = now_ms(), way = Way}),
-    State#state.stopping orelse snakemux_table:publish(Table, Port, direct),
+    State#state.stopping orelse snakemux_table:publish(Table, Port),
     Next;
 hello(_, Version, Info, #state{options = #{program := Program}} = State) ->
     port_down(snakemux_program:version_text(Version, Info, Program), State).

@@ -2,10 +2,10 @@
 %% running calls, the workers that are wanted, the pins. Callers read it without asking anybody.
 -module(snakemux_table).
 
--export([new/2, inherit/2, owner/1, find/1, known/1, setting/2, port/1, live_port/1, publish/3, hand_over/2, withdraw/2, stop/1]).
+-export([new/2, inherit/2, owner/1, find/1, known/1, setting/2, port/1, live_port/1, taker/1, publish/2, hand_over/2, withdraw/2, stop/1]).
 -export([put_process/3, process/2]).
 -export([caller/1, remove_caller/2, callers/1]).
--export([ref/2, tag/1, add_call/3, take_call/1, has_call/1, calls/2, has_calls/1, count_chunk/1, add_credit/2]).
+-export([ref/2, tag/1, add_call/3, take_call/1, has_call/1, calls/2, has_calls/1, count_chunks/2, add_credit/2]).
 -export([claim_worker/2, put_worker/4, remove_worker/2, worker/2, workers/1, want/3, unwant/2, wanted/2]).
 -export([pin/4, use_pin/2, unpin/2, pins/1, expire_pins/3]).
 
@@ -48,14 +48,22 @@ find(Name) ->
 -spec known(atom()) -> table().
 known(Name) -> persistent_term:get({snakemux, Name}).
 
-%% ---- The port: {port, Port | undefined, why new calls are turned away | none, direct | whom to hand commands} ----
+%% ---- The port: {port, Port | undefined, why new calls are turned away | none, direct | whom to hand calls} ----
 
-%% @doc The port for a new call and the process that takes small commands, or the error that the call gets instead.
--spec port(ref()) -> {ok, port(), direct | pid()} | {error, snakemux_proto:error()}.
+%% @doc The port for a new call, or the error that the call gets instead.
+-spec port(ref()) -> {ok, port()} | {error, snakemux_proto:error()}.
 port({Table, _, _}) ->
     case ets:lookup(Table, port) of
-        [{port, Port, none, Way}] -> {ok, Port, Way};
+        [{port, Port, none, _}] -> {ok, Port};
         [{port, _, Error, _}] -> {error, Error}
+    end.
+
+%% @doc Who takes new small calls; `direct' when their callers write them themselves.
+-spec taker(ref()) -> direct | pid().
+taker({Table, _, _}) ->
+    case ets:lookup(Table, port) of
+        [{port, _, none, Taker}] -> Taker;
+        _ -> direct
     end.
 
 %% @doc The port for what belongs to a running call, which may finish while the instance stops.
@@ -68,10 +76,11 @@ live_port({Table, _, _}) ->
         error:badarg -> none
     end.
 
--spec publish(table(), port(), direct | pid()) -> true.
-publish(Table, Port, Way) -> ets:insert(Table, {port, Port, none, Way}).
+%% @doc New calls may be written there, by their callers.
+-spec publish(table(), port()) -> true.
+publish(Table, Port) -> ets:insert(Table, {port, Port, none, direct}).
 
-%% @doc Callers write small commands themselves, or hand them to that process.
+%% @doc Callers write small calls themselves, or hand them to that process.
 -spec hand_over(table(), direct | pid()) -> boolean().
 hand_over(Table, Way) -> ets:update_element(Table, port, {4, Way}).
 
@@ -160,13 +169,13 @@ calls(Table, Number) -> [{Table, Caller, Call} || {Caller, Call} <- select_calls
 
 select_calls(Table, Caller) -> ets:select(Table, [{{{Caller, '$2'}, '_', '_', '_'}, [{is_integer, '$2'}], [{element, 1, '$_'}]}]).
 
-%% @doc A chunk came: `passive' when it takes the last credit, `over' when nobody waits for it any more.
--spec count_chunk(ref()) -> {active | passive, pid()} | over.
-count_chunk({Table, Caller, Call}) ->
+%% @doc So many chunks came: `passive' when they take the last credit, `over' when nobody waits for them any more.
+-spec count_chunks(ref(), pos_integer()) -> {active | passive, pid()} | over.
+count_chunks({Table, Caller, Call}, N) ->
     Key = {Caller, Call},
     try
         Pid = ets:lookup_element(Table, Key, 2),
-        case ets:update_counter(Table, Key, {3, -1}) of
+        case ets:update_counter(Table, Key, {3, -N}) of
             0 -> {passive, Pid};
             _ -> {active, Pid}
         end

@@ -16,7 +16,8 @@ all() ->
         beam_killed, beam_terminated, beam_terminated_drains, guardian_killed, inner_guardian_killed,
         port_killed, port_killed_again_and_again, port_stopped, port_killed_slowly, port_stopped_while_idle, pins_after_errors,
         pins_of_running_calls,
-        mux_killed, mux_killed_while_it_takes_commands, supervisor_killed, all_killed_and_started_again, worker_process_killed, commands_handed_over, large_results_come_whole,
+        mux_killed, mux_killed_while_it_takes_commands, supervisor_killed, all_killed_and_started_again, worker_process_killed,
+        commands_handed_over, mux_killed_with_calls_handed_over, stopped_with_calls_handed_over, large_results_come_whole,
         worker_killed, worker_killed_in_stream, worker_stopped, worker_stopped_with_keepalive, worker_stopped_while_written_to, foreign_worker_stopped, busy_worker_is_left_alone, kill_unresponsive,
         program_missing, program_not_executable, program_lacks_library, program_fails, program_of_other_version, program_says_nothing,
         program_says_nonsense, program_gets_stuck,
@@ -337,6 +338,42 @@ commands_handed_over(_) ->
     Ended(Waiting),
     [receive {answer, N, Answer} -> {error, #{code := unavailable, reason := port_down}} = Answer end || N <- lists:seq(1, 200)],
     ?assertNot(snakemux_table:has_calls(Table)),
+    silence().
+
+%% Nobody but the mux knows of them: whoever waits sees its end.
+mux_killed_with_calls_handed_over(_) ->
+    Mux = start([python()]),
+    {ok, Table} = snakemux_table:find(Mux),
+    {ok, Pid} = snakemux_table:process(Table, mux),
+    snakemux_table:hand_over(Table, Pid),
+    Test = self(),
+    [spawn_link(fun() -> Test ! {answer, N, snakemux:execute(Mux, <<"block">>, #{name => N})} end) || N <- lists:seq(1, 20)],
+    eventually(fun() -> {ok, Calls} = snakemux:calls(Mux), length(Calls) =:= 20 end),
+    ?assertNot(snakemux_table:has_calls(Table)),
+    exit(Pid, kill),
+    within(500, fun() -> [receive {answer, N, {error, #{code := unavailable, reason := port_down}}} -> ok end || N <- lists:seq(1, 20)] end),
+    silence().
+
+%% Those of them that run when the instance stops may finish, the rest hear of the stop; new ones are turned away.
+stopped_with_calls_handed_over(_) ->
+    Mux = start([python()], #{drain_timeout => 500}),
+    {ok, Table} = snakemux_table:find(Mux),
+    {ok, Pid} = snakemux_table:process(Table, mux),
+    snakemux_table:hand_over(Table, Pid),
+    Test = self(),
+    Call = fun(Command, Args) -> spawn_link(fun() -> Test ! {Command, snakemux:execute(Mux, Command, Args)} end) end,
+    Call(<<"block">>, #{name => stop}),
+    Call(<<"nap">>, #{ms => 300}),
+    eventually(fun() -> {ok, Calls} = snakemux:calls(Mux), length(Calls) =:= 2 end),
+    spawn_link(fun() -> stop(Mux), Test ! stopped end),
+    {error, #{code := unavailable, reason := stopping, sent := false}} = eventually(fun() ->
+        case snakemux:execute(Mux, <<"whoami">>) of {error, _} = Error -> Error; _ -> false end
+    end),
+    within(3000, fun() ->
+        receive {<<"nap">>, {ok, _}} -> ok end,
+        receive {<<"block">>, {error, #{code := cancelled}}} -> ok end,
+        receive stopped -> ok end
+    end),
     silence().
 
 %% Large results come in parts, side by side, and nothing of those that nobody waits for any more.

@@ -1,0 +1,42 @@
+%% How long the mux makes way for the callers that it answers. Who has been answered runs before the next one is: its next
+%% call is here when all have been answered, and no run queue grows, for which other schedulers would wake. Where others
+%% have more to do than to call again the mux would wait for its turn after each answer: it does so for a twentieth of
+%% the time at most.
+-module(snakemux_patience).
+
+-export([new/0, renew/1, make_way/1]).
+
+-export_type([patience/0]).
+
+%% What a caller has for taking its answer and calling again (us), and all of a frame together for whatever else there is.
+-define(TURN, 20).
+-define(GRACE, 50).
+%% Having waited for longer it waits no more for so many times as long.
+-define(HURRY, 20).
+
+%% From then on it has patience, and now until then (us).
+-opaque patience() :: {integer(), integer() | none}.
+
+-spec new() -> patience().
+new() -> {now_us(), none}.
+
+%% @doc Answers came.
+-spec renew(patience()) -> patience().
+renew({From, _} = Patience) ->
+    case now_us() of
+        Now when Now < From -> Patience;
+        Now -> {From, Now + ?GRACE}
+    end.
+
+%% @doc The calling process has answered one: others run now, as long as it has patience.
+-spec make_way(patience()) -> patience().
+make_way({_, none} = Patience) ->
+    Patience;
+make_way({From, Until}) ->
+    erlang:yield(),
+    case now_us() of
+        Now when Now > Until -> {Now + ?HURRY * (Now - Until), none};
+        _ -> {From, Until + ?TURN}
+    end.
+
+now_us() -> erlang:monotonic_time(microsecond).
