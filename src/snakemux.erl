@@ -223,7 +223,8 @@ wait(Ref, Teller, Timeout) ->
         end,
     Monitor =:= none orelse erlang:demonitor(Monitor, [flush]),
     case Event of
-        down -> last_word(Ref);
+        down when Teller =:= instance -> last_word(Ref);
+        down -> {error, snakemux_proto:error(unavailable, port_down, "the process that owned the port program ended", true)};
         _ -> Event
     end.
 

@@ -1,5 +1,5 @@
 %% Hands events of the port program to the processes that they are for. It owns nothing: who waits for what, and where
-%% sessions live, is in the instance's table.
+%% sessions live, is in the instance's table, and with the mux what it was handed.
 -module(snakemux_delivery).
 
 -export([event/3, chunks/3, finish/3, fail_all/3, tell_workers/3]).
@@ -41,8 +41,8 @@ chunks({Caller, Call}, Chunks, Table) ->
 
 %% @doc Whoever takes a call out of the table, or of those that were handed over, delivers its end: so there is exactly one.
 -spec finish(snakemux_table:ref(), snakemux_proto:event(), snakemux_handed:calls()) -> snakemux_handed:calls().
-finish({Table, _, Call} = Ref, Event, Handed) ->
-    case snakemux_handed:take(Call, Handed) of
+finish({Table, _, _} = Ref, Event, Handed) ->
+    case snakemux_handed:take(snakemux_table:tag(Ref), Handed) of
         {Pid, Session, Rest} ->
             tell(Pid, Ref, Event, Session, Table),
             Rest;

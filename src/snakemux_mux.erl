@@ -32,7 +32,8 @@
     ready :: integer() | undefined,
     failures = 0 :: non_neg_integer(),
     silent = 0 :: non_neg_integer(),
-    stopping = false :: boolean(),
+    %% The instance stops: running calls may finish, or nothing may begin any more.
+    stopping = false :: false | draining | true,
     %% Calls that were handed over, and their commands that wait to be written in one frame, the newest first.
     handed = snakemux_handed:new() :: snakemux_handed:calls(),
     gathered = [] :: [tuple()],
@@ -140,13 +141,13 @@ sync({Table, _, _}) ->
 init(#{name := Name} = Options) ->
     process_flag(trap_exit, true),
     process_flag(message_queue_data, off_heap),
-    process_flag(min_heap_size, 10000), % what one frame of events takes: few collections, and nothing lives for long
+    process_flag(min_heap_size, 10000), % what one frame of events takes: few collections, and little lives for long
     {ok, Table} = snakemux_table:find(Name),
     State = #state{name = Name, table = Table, options = Options, sender = snakemux_sender:start_link()},
     snakemux_table:put_process(Table, mux, self()),
     snakemux_table:put_process(Table, sender, State#state.sender),
     %% What an earlier life of this process left behind: its port, to which callers may even have been told not to write
-    %% themselves, and then their calls.
+    %% themselves, and then their calls. Those that were handed over watch that life themselves.
     snakemux_table:withdraw(Table, (down_error("it is starting"))#{sent => false}),
     _ = snakemux_delivery:fail_all(Table, down_error("the process that owned the port program ended"), State#state.handed),
     lists:foreach(fun(Pid) -> erlang:monitor(process, Pid) end, snakemux_table:callers(Table)),
@@ -207,17 +208,21 @@ info(write_gathered, State) ->
     {noreply, write_gathered(State)};
 info({decoded, Port, Tag, Event}, #state{port = Port, parts = Parts} = State) when Event =/= error ->
     {Waiting, Rest} = snakemux_parts:decoded(Tag, Parts),
-    {noreply, take_events([Event | Waiting], State#state{parts = Rest})};
+    {noreply, take_events([Event | Waiting], renew_patience(State#state{parts = Rest}))};
 info({decoded, Port, _, error}, #state{port = Port} = State) ->
     {noreply, port_down(?NONSENSE, State)};
 info({written, Port}, #state{port = Port, unsent = Unsent} = State) ->
     {noreply, flush(State#state{unsent = queue:drop(Unsent)})};
 info({'DOWN', _, process, Pid, _}, #state{table = Table, handed = Handed} = State) ->
-    Callers = snakemux_table:remove_caller(Table, Pid),
-    Refs = [Ref || Caller <- Callers, Ref <- snakemux_table:calls(Table, Caller)],
-    lists:foreach(fun snakemux_table:take_call/1, Refs),
-    Tags = [Tag || Caller <- Callers, Tag <- snakemux_handed:tags(Caller, Handed)],
-    {noreply, push([{cancel, Tag} || Tag <- Tags ++ lists:map(fun snakemux_table:tag/1, Refs)], State)};
+    case snakemux_table:remove_caller(Table, Pid) of
+        [Caller] ->
+            Refs = snakemux_table:calls(Table, Caller),
+            lists:foreach(fun snakemux_table:take_call/1, Refs),
+            {Tags, Rest} = snakemux_handed:drop(Caller, Handed),
+            {noreply, cancel(Tags ++ lists:map(fun snakemux_table:tag/1, Refs), State#state{handed = Rest})};
+        [] ->
+            {noreply, State}
+    end;
 info({Port, {exit_status, Status}}, #state{port = Port} = State) ->
     #state{ready = Ready, options = #{program := Program}} = State,
     {noreply, port_down(snakemux_program:exit_text(Status, Ready =/= undefined, Program), State#state{os_pid = undefined})};
@@ -240,28 +245,34 @@ info(_, State) ->
 terminate(Reason, #state{options = #{drain_timeout := Drain}} = State) when Reason =:= shutdown; Reason =:= normal ->
     #state{table = Table} = State,
     snakemux_table:stop(Table),
-    Drained = drain(State#state{stopping = true}, now_ms() + Drain),
-    Cancels = [{cancel, Tag} || Tag <- running(Drained)],
-    over("the instance is stopping", await_pong(drain(push(Cancels, Drained), now_ms() + ?LAST_WORDS)));
+    #state{handed = Handed} = Drained = drain(State#state{stopping = draining}, now_ms() + Drain),
+    Tags = snakemux_handed:tags(Handed) ++ lists:map(fun snakemux_table:tag/1, snakemux_table:calls(Table, all)),
+    over("the instance is stopping", await_pong(drain(cancel(Tags, Drained#state{stopping = true}), now_ms() + ?LAST_WORDS)));
+%% After a fault of ours the state is that of before: some of those that had handed over may have been answered since.
+%% All of them see the end of this process.
 terminate(_, State) ->
-    over("the process that owned the port program ended", State).
+    over("the process that owned the port program ended", State#state{handed = snakemux_handed:new()}).
 
-running(#state{table = Table, handed = Handed}) ->
-    snakemux_handed:tags(Handed) ++ lists:map(fun snakemux_table:tag/1, snakemux_table:calls(Table, all)).
-
-over(Text, #state{ready = Ready} = State) ->
+over(Text, #state{ready = Ready, table = Table} = State) ->
     %% The BEAM may end right after this, and what it was about to kill would stay.
     Ready =/= undefined orelse kill(State),
     close(State),
-    snakemux_delivery:fail_all(State#state.table, snakemux_proto:error(unavailable, stopping, Text, true), State#state.handed).
+    Error = snakemux_proto:error(unavailable, stopping, Text, true),
+    snakemux_table:withdraw(Table, Error#{sent => false}),
+    snakemux_delivery:fail_all(Table, Error, (take_calls(State#state{stopping = true}))#state.handed).
 
-drain(#state{table = Table, ready = Ready, handed = Handed} = State, Until) ->
+drain(State0, Until) ->
+    #state{table = Table, ready = Ready, handed = Handed} = State = take_calls(State0),
     Left = Until - now_ms(),
-    HasCalls = snakemux_handed:tags(Handed) =/= [] orelse snakemux_table:has_calls(Table),
+    HasCalls = not snakemux_handed:is_empty(Handed) orelse snakemux_table:has_calls(Table),
     case Ready =/= undefined andalso Left > 0 andalso HasCalls of
         true -> receive Message -> drain(handle(Message, State), Until) after Left -> State end;
         false -> State
     end.
+
+%% Calls that were handed over before anybody was turned away, and are not known yet.
+take_calls(State) ->
+    receive {call, _, _, _} = Call -> take_calls(handle(Call, State)) after 0 -> State end.
 
 %% One that is stopped or stuck would not see that its stdin has ended, and stay: it is killed.
 await_pong(#state{ready = undefined} = State) -> State;
@@ -325,10 +336,12 @@ tick(#state{silent = Silent, table = Table, handed = Handed, options = #{session
     snakemux_table:expire_pins(Table, now_ms(), Ttl),
     push([{ping, {mux, ping}}], State#state{silent = Silent + 1}).
 
-%% The port that its caller looked at may be gone meanwhile.
-take_call(Message, #state{table = Table, ready = undefined} = State) ->
+%% What its caller has seen in the table may not hold any more.
+take_call(Message, #state{table = Table, ready = Ready, stopping = Stopping} = State) when Ready =:= undefined; Stopping =:= true ->
     {Caller, Call} = element(2, Message),
-    finish({Table, Caller, Call}, {error, (down_error("it is starting"))#{sent => false}}, State);
+    Ref = {Table, Caller, Call},
+    {error, Error} = snakemux_table:port(Ref),
+    finish(Ref, {error, Error#{command => element(4, Message)}}, State);
 take_call(Message, State) ->
     gather(Message, State).
 
@@ -341,6 +354,9 @@ gather(Message, #state{gathered = Gathered} = State) ->
     case length(Gathered) < ?MOST_GATHERED of true -> Next; false -> write_gathered(Next) end.
 
 write_gathered(#state{gathered = Gathered} = State) -> push(lists:reverse(Gathered), State#state{gathered = []}).
+
+%% Behind their commands: the port program takes what it doesn't know for what is over.
+cancel(Tags, State) -> push([{cancel, Tag} || Tag <- Tags], write_gathered(State)).
 
 %% Handing over saves most of the writes, but is a detour for calls that come one by one.
 weigh(Events, #state{load = Load0, way = Way} = State) ->
@@ -385,9 +401,9 @@ finish(Ref, Event, #state{handed = Handed} = State) -> State#state{handed = snak
 
 %% ---- Events ----
 
-take_frame(Frame, #state{patience = Patience} = State) ->
+take_frame(Frame, State) ->
     try snakemux_proto:decode(Frame) of
-        Events -> take_events(Events, weigh(length(Events), State#state{patience = snakemux_patience:renew(Patience)}))
+        Events -> take_events(Events, weigh(length(Events), renew_patience(State)))
     catch
         error:badarg -> port_down(?NONSENSE, State)
     end.
@@ -401,8 +417,8 @@ take_events([Event | Rest] = Events, #state{port = Port, parts = Parts} = State)
     end.
 
 %% What of one stream comes in a row is counted at once.
-handle_events([{chunk, Tag, _} | _] = Events, #state{table = Table} = State) ->
-    {Chunks, Rest} = lists:splitwith(fun(Event) -> element(1, Event) =:= chunk andalso element(2, Event) =:= Tag end, Events),
+handle_events([{chunk, {_, _} = Tag, _} | _] = Events, #state{table = Table} = State) ->
+    {Chunks, Rest} = lists:splitwith(fun({chunk, Its, _}) -> Its =:= Tag; (_) -> false end, Events),
     snakemux_delivery:chunks(Tag, Chunks, Table),
     take_events(Rest, State);
 handle_events([Event | Rest], State) ->
@@ -419,6 +435,8 @@ handle_event(Event, #state{table = Table, handed = Handed} = State) ->
         Left -> State#state{handed = Left, patience = snakemux_patience:make_way(State#state.patience)}
     end.
 
+renew_patience(#state{patience = Patience} = State) -> State#state{patience = snakemux_patience:renew(Patience)}.
+
 %% Everything that the last one knew goes in one frame, and before any call.
 hello(true, _, #{limits := Limits}, #state{port = Port, table = Table} = State) ->
     Pins = [{pin, Session, Id, Incarnation} || {Session, Id, Incarnation} <- snakemux_table:pins(Table)],
@@ -427,7 +445,7 @@ hello(true, _, #{limits := Limits}, #state{port = Port, table = Table} = State) 
     Options = {options, {mux, options}, #{batch => true, meta => false, pins => true, fragment => snakemux_proto:fragment()}},
     snakemux_sender:limit(State#state.sender, maps:get(max_parts, Limits, 0)),
     Next = push([Options | Wanted ++ Pins], State#state{ready = now_ms(), way = Way}),
-    State#state.stopping orelse snakemux_table:publish(Table, Port),
+    State#state.stopping =/= false orelse snakemux_table:publish(Table, Port),
     Next;
 hello(_, Version, Info, #state{options = #{program := Program}} = State) ->
     port_down(snakemux_program:version_text(Version, Info, Program), State).

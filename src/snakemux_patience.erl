@@ -14,7 +14,7 @@
 %% Having waited for longer it waits no more for so many times as long.
 -define(HURRY, 20).
 
-%% From then on it has patience, and now until then (us).
+%% Since when it may wait again, and until when it may in this frame, if at all (us).
 -opaque patience() :: {integer(), integer() | none}.
 
 -spec new() -> patience().

@@ -1,5 +1,5 @@
 %% What the processes of one instance must know of each other, in one ETS table that outlives them: the port, the
-%% running calls, the workers that are wanted, the pins. Callers read it without asking anybody.
+%% running calls that were not handed over, the workers that are wanted, the pins. Callers read it without asking anybody.
 -module(snakemux_table).
 
 -export([new/2, inherit/2, owner/1, find/1, known/1, setting/2, port/1, live_port/1, taker/1, publish/2, hand_over/2, withdraw/2, stop/1]).
@@ -265,7 +265,7 @@ expire_pins(Table, Now, Ttl) ->
 is_running(Table, Session) ->
     ets:select(Table, [{{{'$1', '_'}, '_', '_', Session}, [{is_integer, '$1'}], [true]}], 1) =/= '$end_of_table'.
 
-%% @doc Who has the table: as long as there is such a process, every call hears of its end.
+%% @doc Who has the table: as long as there is such a process, every call in it hears of its end.
 -spec owner(ref()) -> pid() | undefined.
 owner({Table, _, _}) ->
     try ets:info(Table, owner) catch error:badarg -> undefined end.

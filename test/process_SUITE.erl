@@ -17,7 +17,9 @@ all() ->
         port_killed, port_killed_again_and_again, port_stopped, port_killed_slowly, port_stopped_while_idle, pins_after_errors,
         pins_of_running_calls,
         mux_killed, mux_killed_while_it_takes_commands, supervisor_killed, all_killed_and_started_again, worker_process_killed,
-        commands_handed_over, mux_killed_with_calls_handed_over, stopped_with_calls_handed_over, large_results_come_whole,
+        commands_handed_over, mux_killed_with_calls_handed_over, stopped_with_calls_handed_over,
+        stopped_just_after_a_call_was_handed_over, killed_before_the_command_is_written, mux_fails_with_a_call_handed_over,
+        pin_of_a_call_handed_over, large_results_come_whole,
         worker_killed, worker_killed_in_stream, worker_stopped, worker_stopped_with_keepalive, worker_stopped_while_written_to, foreign_worker_stopped, busy_worker_is_left_alone, kill_unresponsive,
         program_missing, program_not_executable, program_lacks_library, program_fails, program_of_other_version, program_says_nothing,
         program_says_nonsense, program_gets_stuck,
@@ -327,25 +329,86 @@ commands_handed_over(_) ->
     [receive {answer, N, All} -> ?assertEqual(lists:duplicate(5, #{<<"n">> => N}), All) end || N <- lists:seq(1, 200)],
     %% What is large, or must keep its order, is written by its caller.
     #{<<"text">> := <<"xxx", _/binary>>} = exec(Mux, <<"give_back">>, #{text => binary:copy(<<"x">>, 100000)}),
+    HandOver(),
     Dying = Callers(fun(N) -> exec(Mux, <<"block">>, #{name => N}) end),
     eventually(fun() -> {ok, Calls} = snakemux:calls(Mux), length(Calls) =:= 200 end),
     [exit(P, kill) || {P, _} <- Dying],
     Ended(Dying),
-    eventually(fun() -> snakemux:calls(Mux) =:= {ok, []} andalso not snakemux_table:has_calls(Table) end),
+    eventually(fun() -> snakemux:calls(Mux) =:= {ok, []} end),
     HandOver(),
     Waiting = Callers(fun(N) -> snakemux:execute(Mux, <<"block">>, #{name => N}) end),
     signal("KILL", port_pid(Mux)),
     Ended(Waiting),
     [receive {answer, N, Answer} -> {error, #{code := unavailable, reason := port_down}} = Answer end || N <- lists:seq(1, 200)],
-    ?assertNot(snakemux_table:has_calls(Table)),
+    %% There is none left for which it would wait, ten seconds as it comes.
+    ?assert(stop(Mux) < 5000),
+    silence().
+
+%% Its caller dies when the mux has taken the call but has not written it.
+killed_before_the_command_is_written(_) ->
+    {Mux, Pid, _} = hands_over([python()]),
+    Test = self(),
+    {Caller, Monitor} = spawn_monitor(fun() ->
+        {ok, _} = snakemux:execute(Mux, <<"whoami">>), % it is watched from now on
+        Test ! {self(), ready},
+        receive go -> snakemux:execute(Mux, <<"block">>, #{name => killed}) end
+    end),
+    receive {Caller, ready} -> ok end,
+    ok = sys:suspend(Pid),
+    Caller ! go,
+    eventually(fun() -> length(calls_in_mailbox(Pid)) =:= 1 end),
+    exit(Caller, kill),
+    receive {'DOWN', Monitor, process, Caller, killed} -> ok end,
+    ok = sys:resume(Pid),
+    {ok, _} = snakemux:stats(Mux), % what was written before has been read
+    within(1000, fun() -> eventually(fun() -> snakemux:calls(Mux) =:= {ok, []} end) end),
+    silence().
+
+%% A mux, to which small calls are handed until its load says otherwise.
+hands_over(Workers) -> hands_over(Workers, #{}).
+
+hands_over(Workers, Options) ->
+    Mux = start(Workers, Options),
+    {ok, Table} = snakemux_table:find(Mux),
+    {ok, Pid} = snakemux_table:process(Table, mux),
+    snakemux_table:hand_over(Table, Pid),
+    {Mux, Pid, Table}.
+
+calls_in_mailbox(Pid) ->
+    {messages, Messages} = process_info(Pid, messages),
+    [Call || {call, _, _, _} = Call <- Messages].
+
+%% It has answered one of a frame, and fails with the next: nobody tells that one again.
+mux_fails_with_a_call_handed_over(_) ->
+    {Mux, Pid, _} = hands_over([python()]),
+    {ok, Port} = snakemux_table:port(snakemux_mux:ref(Mux)),
+    Test = self(),
+    Wait = fun(Name) ->
+        Test ! {Name, snakemux:execute(Mux, <<"block">>, #{name => Name})},
+        receive {snakemux, _, _} = Again -> Test ! {Name, Again} after 500 -> Test ! {Name, once} end
+    end,
+    _ = spawn_link(fun() -> Wait(one) end),
+    {Caller, Call} = eventually(fun() -> case snakemux:calls(Mux) of {ok, [#{tag := Tag}]} -> Tag; _ -> false end end),
+    _ = spawn_link(fun() -> Wait(other) end),
+    eventually(fun() -> {ok, Calls} = snakemux:calls(Mux), length(Calls) =:= 2 end),
+    Pid ! {Port, {data, term_to_binary([{ok, {Caller, Call}, #{<<"x">> => 1}, #{}}, {hello, 1, #{limits => nonsense}}])}},
+    within(500, fun() ->
+        receive {one, {ok, #{<<"x">> := 1}}} -> ok end,
+        receive {other, {error, #{code := unavailable, reason := port_down}}} -> ok end
+    end),
+    [receive {Name, Last} -> ?assertEqual(once, Last) end || Name <- [one, other]],
+    silence().
+
+%% A running call is a use of its session.
+pin_of_a_call_handed_over(_) ->
+    {Mux, _, Table} = hands_over([python()], #{session_ttl => 1000}),
+    {ok, _} = snakemux:execute_in_session(Mux, <<"s">>, <<"nap">>, #{ms => 3500}),
+    [{<<"s">>, <<"py">>, _}] = snakemux_table:pins(Table),
     silence().
 
 %% Nobody but the mux knows of them: whoever waits sees its end.
 mux_killed_with_calls_handed_over(_) ->
-    Mux = start([python()]),
-    {ok, Table} = snakemux_table:find(Mux),
-    {ok, Pid} = snakemux_table:process(Table, mux),
-    snakemux_table:hand_over(Table, Pid),
+    {Mux, Pid, Table} = hands_over([python()]),
     Test = self(),
     [spawn_link(fun() -> Test ! {answer, N, snakemux:execute(Mux, <<"block">>, #{name => N})} end) || N <- lists:seq(1, 20)],
     eventually(fun() -> {ok, Calls} = snakemux:calls(Mux), length(Calls) =:= 20 end),
@@ -356,10 +419,7 @@ mux_killed_with_calls_handed_over(_) ->
 
 %% Those of them that run when the instance stops may finish, the rest hear of the stop; new ones are turned away.
 stopped_with_calls_handed_over(_) ->
-    Mux = start([python()], #{drain_timeout => 500}),
-    {ok, Table} = snakemux_table:find(Mux),
-    {ok, Pid} = snakemux_table:process(Table, mux),
-    snakemux_table:hand_over(Table, Pid),
+    {Mux, _, _} = hands_over([python()], #{drain_timeout => 500}),
     Test = self(),
     Call = fun(Command, Args) -> spawn_link(fun() -> Test ! {Command, snakemux:execute(Mux, Command, Args)} end) end,
     Call(<<"block">>, #{name => stop}),
@@ -374,6 +434,17 @@ stopped_with_calls_handed_over(_) ->
         receive {<<"block">>, {error, #{code := cancelled}}} -> ok end,
         receive stopped -> ok end
     end),
+    silence().
+
+%% The mux hears of the stop before it has taken a call that was handed over earlier.
+stopped_just_after_a_call_was_handed_over(_) ->
+    {Mux, Pid, _} = hands_over([python()]),
+    ok = sys:suspend(Pid),
+    Test = self(),
+    _ = spawn_link(fun() -> Test ! {answer, snakemux:execute(Mux, <<"nap">>, #{ms => 300})} end),
+    eventually(fun() -> length(calls_in_mailbox(Pid)) =:= 1 end),
+    _ = stop(Mux),
+    within(500, fun() -> receive {answer, Answer} -> {ok, _} = Answer end end),
     silence().
 
 %% Large results come in parts, side by side, and nothing of those that nobody waits for any more.

@@ -4,15 +4,18 @@
 
 calls_test() ->
     None = snakemux_handed:new(),
-    [] = snakemux_handed:tags(None),
-    error = snakemux_handed:take(1, None),
-    First = snakemux_handed:add({7, 1}, self(), undefined, None),
-    Three = snakemux_handed:add({8, 3}, self(), <<"s">>, snakemux_handed:add({7, 2}, self(), <<"s">>, First)),
-    ?assertEqual([{7, 1}, {7, 2}, {8, 3}], lists:sort(snakemux_handed:tags(Three))),
-    ?assertEqual([{7, 1}, {7, 2}], lists:sort(snakemux_handed:tags(7, Three))),
-    ?assertEqual([<<"s">>], snakemux_handed:sessions(Three)),
-    {Self, <<"s">>, Two} = snakemux_handed:take(2, Three),
+    ?assert(snakemux_handed:is_empty(None)),
+    error = snakemux_handed:take({7, 1}, None),
+    {[], None} = snakemux_handed:drop(7, None),
+    Two = snakemux_handed:add({8, 3}, self(), <<"s">>, snakemux_handed:add({7, 1}, self(), undefined, None)),
+    ?assertNot(snakemux_handed:is_empty(Two)),
+    ?assertEqual([{7, 1}, {8, 3}], lists:sort(snakemux_handed:tags(Two))),
+    ?assertEqual([<<"s">>], snakemux_handed:sessions(Two)),
+    %% Of another call of that caller, one that it doesn't wait for.
+    error = snakemux_handed:take({8, 2}, Two),
+    {Self, <<"s">>, One} = snakemux_handed:take({8, 3}, Two),
     ?assertEqual(self(), Self),
-    error = snakemux_handed:take(2, Two),
-    ?assertEqual([{7, 1}], snakemux_handed:tags(7, Two)),
-    {_, undefined, _} = snakemux_handed:take(1, Two).
+    error = snakemux_handed:take({8, 3}, One),
+    ?assertEqual([{7, 1}], snakemux_handed:tags(One)),
+    ?assertEqual([], snakemux_handed:sessions(One)),
+    ?assertEqual({[{7, 1}], None}, snakemux_handed:drop(7, One)).
