@@ -1,5 +1,5 @@
 %% Owns the port program: starts it, starts it again when it ends, forwards its events to the callers, cancels the
-%% calls of callers that died, keeps the connections that the workers want. It never runs user code and never waits:
+%% calls of callers that died, keeps the connections that the workers want. It never runs user code and waits for nobody:
 %% commands go to the port from the callers' own processes, and what this process itself writes is kept for later
 %% rather than waited for when the pipe is full.
 -module(snakemux_mux).
@@ -247,17 +247,17 @@ terminate(Reason, #state{options = #{drain_timeout := Drain}} = State) when Reas
     snakemux_table:stop(Table),
     #state{handed = Handed} = Drained = drain(State#state{stopping = draining}, now_ms() + Drain),
     Tags = snakemux_handed:tags(Handed) ++ lists:map(fun snakemux_table:tag/1, snakemux_table:calls(Table, all)),
-    over("the instance is stopping", await_pong(drain(cancel(Tags, Drained#state{stopping = true}), now_ms() + ?LAST_WORDS)));
+    Error = snakemux_proto:error(unavailable, stopping, "the instance is stopping", true),
+    over(Error, await_pong(drain(cancel(Tags, Drained#state{stopping = true}), now_ms() + ?LAST_WORDS)));
 %% After a fault of ours the state is that of before: some of those that had handed over may have been answered since.
 %% All of them see the end of this process.
 terminate(_, State) ->
-    over("the process that owned the port program ended", State#state{handed = snakemux_handed:new()}).
+    over(down_error("the process that owned it ended"), State#state{handed = snakemux_handed:new()}).
 
-over(Text, #state{ready = Ready, table = Table} = State) ->
+over(Error, #state{ready = Ready, table = Table} = State) ->
     %% The BEAM may end right after this, and what it was about to kill would stay.
     Ready =/= undefined orelse kill(State),
     close(State),
-    Error = snakemux_proto:error(unavailable, stopping, Text, true),
     snakemux_table:withdraw(Table, Error#{sent => false}),
     snakemux_delivery:fail_all(Table, Error, (take_calls(State#state{stopping = true}))#state.handed).
 
