@@ -10,6 +10,7 @@
 enum {
     /* With 64 KiB, as it comes, a large chunk costs a third more; and a small event waits behind what is in it. */
     PIPE_SIZE = 1 << 18,
+    NARROW_PIPE_SIZE = 1 << 17,
     TURN_READ = 4 << 20,      /* bytes in one turn */
     COMPACT_OUTPUT = 1 << 20, /* written bytes kept in front of the waiting ones */
     KEPT_OUTPUT = 4 << 20,    /* a larger buffer is given back when it is empty */
@@ -56,10 +57,13 @@ bool smx_duplex_read(struct smx_duplex *duplex,
         while ((kind = smx_frame_reader_next(&duplex->reader, &frame)) != SMX_FRAME_NONE)
             take(owner, frame, kind);
         total += (size_t)len;
+        duplex->taken += (size_t)len;
         if ((size_t)len < space)
             break; /* most likely all there is; if not, the waker says so at once */
     }
-    smx_waker_want_read(duplex->waker);
+    if (duplex->unwatched)
+        smx_waker_want_read(duplex->waker);
+    duplex->unwatched = false;
     return true;
 }
 
@@ -96,6 +100,13 @@ bool smx_duplex_write(struct smx_duplex *duplex)
     }
     compact(duplex);
     return heard;
+}
+
+void smx_duplex_narrow(struct smx_duplex *duplex, bool narrow)
+{
+    /* While it holds more than it would, it stays as it is. */
+    if (duplex->narrow != narrow && fcntl(duplex->out, F_SETPIPE_SZ, narrow ? NARROW_PIPE_SIZE : PIPE_SIZE) > 0)
+        duplex->narrow = narrow;
 }
 
 size_t smx_duplex_waiting(const struct smx_duplex *duplex)

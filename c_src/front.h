@@ -26,9 +26,10 @@ struct smx_front {
     void (*flush)(void *self); /* before `out` is written, once a turn */
     bool (*more)(
         void *self); /* appends a little of what waits for its turn; false when nothing does. NULL: none does */
-    size_t (*held)(void *self); /* bytes of that */
-    void (*hangup)(void *self); /* the descriptor given to smx_waker_watch_end; NULL for a front that gives none */
-    void (*stop)(void *self);   /* the owner has gone; NULL */
+    size_t (*held)(void *self);   /* bytes of that */
+    bool (*is_mixed)(void *self); /* others come beside it, and shall not wait behind much of it; NULL with `more` */
+    void (*hangup)(void *self);   /* the descriptor given to smx_waker_watch_end; NULL for a front that gives none */
+    void (*stop)(void *self);     /* the owner has gone; NULL */
 };
 
 #endif

@@ -13,8 +13,8 @@
 
 enum {
     FLUSH_MS = 200,        /* after the owner left: for the last cancellations and events */
+    TURN_PARTS = 4,        /* of large events, written in one turn when nothing else comes */
     TURN_COMPLETIONS = 16, /* taken in one turn before what came of them is written: others work on it meanwhile */
-    TURN_PARTS = 4,        /* of large events, written in one turn */
     SPIN_US = 150,         /* after a turn that had something to do: another one is near */
     SPIN_CALLS = 12,       /* with more of them others have enough to do meanwhile */
     TURN_OUTPUT = 1 << 20, /* bytes for stdout made in one turn, at most one event more */
@@ -70,16 +70,24 @@ static size_t waiting(const struct loop *loop)
     return smx_duplex_waiting(&loop->stdio) + held(loop);
 }
 
-static void write_output(struct loop *loop)
+/* What goes in parts is made when there is room for it, so that whatever comes meanwhile overtakes it. */
+static bool write_parts(struct loop *loop)
 {
     const struct smx_front *front = loop->front;
-    front->flush(front->self);
-    bool heard = smx_duplex_write(&loop->stdio);
-    /* What goes in parts is made when there is room for it, so that whatever comes meanwhile overtakes it. */
-    for (int i = 0; i < TURN_PARTS && heard && smx_duplex_waiting(&loop->stdio) == 0 && held(loop) > 0; i++) {
+    bool heard = true, mixed = false;
+    for (int i = 0; i < TURN_PARTS && heard && !mixed && smx_duplex_waiting(&loop->stdio) == 0 && held(loop) > 0; i++) {
+        mixed = front->is_mixed(front->self);
+        smx_duplex_narrow(&loop->stdio, mixed);
         front->more(front->self);
         heard = smx_duplex_write(&loop->stdio);
     }
+    return heard;
+}
+
+static void write_output(struct loop *loop)
+{
+    loop->front->flush(loop->front->self);
+    bool heard = smx_duplex_write(&loop->stdio) && write_parts(loop);
     if (!heard)
         stop(loop);
 }
@@ -107,6 +115,8 @@ static void on_wake(void *owner, bool ok)
     int what = smx_waker_take(loop->waker);
     if (what & SMX_WAKE_WRITABLE)
         loop->stdio.blocked = false;
+    if (what & SMX_WAKE_READABLE)
+        loop->stdio.unwatched = true;
     if (what & SMX_WAKE_STOP)
         stop(loop);
     if ((what & SMX_WAKE_HANGUP) && !loop->stopping)
@@ -141,11 +151,24 @@ static bool take_completion(struct loop *loop, gpr_timespec deadline)
     return true;
 }
 
-/* To be woken takes longer than most workers and callers take for their next word. Who else wants the core has it. */
+/* Whether the owner has said something. To see it by itself takes a third of what it takes when gRPC waits for it. */
+static bool take_input(struct loop *loop)
+{
+    uint64_t before = loop->stdio.taken;
+    if (!loop->stopping)
+        read_input(loop);
+    return loop->stopping || loop->stdio.taken != before;
+}
+
+/*
+ * To be woken takes longer than most workers and callers take for their next word. Who else wants the core has it.
+ * While no call is under way only the owner is near.
+ */
 static bool spin(struct loop *loop)
 {
     while (held(loop) == 0 && smx_now_us() < loop->spin_until_us) {
-        if (take_completion(loop, gpr_inf_past(GPR_CLOCK_MONOTONIC)))
+        bool awaited = loop->bridge.requests.count > 0;
+        if (take_input(loop) || (awaited && take_completion(loop, gpr_inf_past(GPR_CLOCK_MONOTONIC))))
             return true;
         sched_yield();
     }

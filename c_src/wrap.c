@@ -235,6 +235,8 @@ static void on_wake(void *owner, bool ok)
         wrap->worker.pipes.blocked = false;
     if (what & SMX_WAKE_STOP)
         stop(wrap, 0, "the worker stops");
+    if (what & SMX_WAKE_READABLE)
+        wrap->worker.pipes.unwatched = true;
     if ((what & SMX_WAKE_READABLE) && !wrap->stopping && !smx_legacy_worker_read(&wrap->worker)) {
         smx_log("wrap: the worker has ended");
         stop(wrap, 1, "the legacy worker ended");

@@ -5,6 +5,8 @@
 
 -export([start_link/0, limit/2, send/5]).
 
+%% Bytes in one part: with its frame it goes into the pipe of stdin (64 KiB) in one piece.
+-define(PART, 65000).
 %% What the port program counts for each of them beside their bytes.
 -define(OVERHEAD, 1024).
 
@@ -75,7 +77,7 @@ write_next(#state{open = [#command{weight = Weight, reply = Reply} = Command | O
 
 write_part(#command{port = Port, ref = Ref, bytes = Bytes, left = Left, begun = Begun} = Command) ->
     Tag = snakemux_table:tag(Ref),
-    Size = min(Left, snakemux_proto:fragment()),
+    Size = min(Left, ?PART),
     case snakemux_table:has_call(Ref) of
         true when Left > Size ->
             {Part, Rest} = cut(Bytes, Size),

@@ -1,4 +1,4 @@
-%% Large arguments: they travel in parts, so that they hold up nobody, and nothing of them is left when their caller is.
+%% Large arguments and replies: they travel in parts, so that they hold up nobody, and nothing of them is left when their caller is.
 -module(large_SUITE).
 -include_lib("stdlib/include/assert.hrl").
 -compile(export_all).
@@ -9,7 +9,7 @@
 
 suite() -> [{timetrap, {minutes, 1}}].
 
-all() -> [whole, raw, small_calls_beside, control_beside, callers_killed, too_large, port_killed, sender_killed].
+all() -> [whole, raw, small_calls_beside, small_calls_beside_replies, control_beside, callers_killed, too_large, port_killed, sender_killed].
 
 end_per_testcase(_, _) ->
     [stop(Name) || Name <- registered(), lists:prefix("mux_", atom_to_list(Name))],
@@ -57,6 +57,26 @@ small_calls_beside(_) ->
     [within(2000, fun() -> exec(Mux, <<"give_back">>, #{n => N}) end) || N <- lists:seq(1, 200)],
     kill(Senders),
     eventually(fun() -> snakemux:calls(Mux) =:= {ok, []} end).
+
+%% Less of the large ones is in the pipe of stdout then.
+small_calls_beside_replies(_) ->
+    Mux = start([python()]),
+    Blob = blob(16 * ?MIB),
+    Large = spawn_link(fun Call() -> #{<<"v">> := _} = exec(Mux, <<"give_back">>, #{v => Blob}), Call() end),
+    Small = spawn_link(fun Call() -> #{<<"n">> := 1} = exec(Mux, <<"give_back">>, #{n => 1}), Call() end),
+    eventually(fun() -> pipe_size(Mux) =:= 131072 end),
+    kill([Small]),
+    eventually(fun() -> pipe_size(Mux) =:= 262144 end),
+    kill([Large]).
+
+%% The largest of its pipes: those of stdin and stderr are as they come.
+pipe_size(Mux) ->
+    {python, #{python := Python}} = python(),
+    Script = "import fcntl, glob, os, stat, sys; "
+        "pipes = [p for p in glob.glob(sys.argv[1]) if stat.S_ISFIFO(os.stat(p).st_mode)]; "
+        "print(max(fcntl.fcntl(os.open(p, os.O_RDWR | os.O_NONBLOCK), fcntl.F_GETPIPE_SZ) for p in pipes))",
+    Command = io_lib:format("~ts -c '~ts' '/proc/~b/fd/*'", [Python, Script, port_pid(Mux)]),
+    list_to_integer(string:trim(os:cmd(Command))).
 
 %% What the mux writes itself finds its turn as well: the cancel for a caller that died, and what the port program is
 %% asked when it is silent.

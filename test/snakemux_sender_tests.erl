@@ -2,7 +2,7 @@
 -module(snakemux_sender_tests).
 -include_lib("eunit/include/eunit.hrl").
 
--define(PART, (snakemux_proto:fragment())).
+-define(PART, 65000).
 
 setup() ->
     Table = snakemux_table:new(sender_test, #{program => "", max_message => 1}),

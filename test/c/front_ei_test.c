@@ -244,6 +244,34 @@ static void large_events_go_in_parts_and_small_ones_overtake_them(void **state)
     assert_false(smx_front_ei_more(&test->front));
 }
 
+/* The bytes of the next frame with a part, and of what came before it. */
+static size_t part_size(struct test_front *test)
+{
+    test_front_events(test);
+    assert_true(smx_front_ei_more(&test->front));
+    return test->out.len;
+}
+
+static void parts_are_smaller_beside_other_events(void **state)
+{
+    static const uint8_t one[] = {0x61, 0x01}, two[] = {0x61, 0x02};
+    static char text[6000001];
+    struct test_front *test = *state;
+    struct smx_front calls = smx_front_ei(&test->front);
+    memset(text, 'a', sizeof(text) - 1);
+    test->front.fragment = 131072;
+    assert_true(emit_chunk(test, one, text));
+    assert_in_range(part_size(test), 131072, 131072 + 50);
+    assert_false(calls.is_mixed(calls.self));
+    assert_true(emit_chunk(test, two, "c"));
+    for (int i = 0; i < 64; i++) {
+        assert_true(calls.is_mixed(calls.self));
+        assert_in_range(part_size(test), 45000, 11 * 4096);
+    }
+    assert_false(calls.is_mixed(calls.self));
+    assert_in_range(part_size(test), 131072, 131072 + 50);
+}
+
 static void parts_of_a_cancelled_call_are_dropped(void **state)
 {
     static const uint8_t one[] = {0x61, 0x01};
@@ -425,6 +453,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(without_meta_no_call_has_it, setup, teardown),
         cmocka_unit_test_setup_teardown(pins_are_told_to_who_wants_to_know, setup, teardown),
         cmocka_unit_test_setup_teardown(large_events_go_in_parts_and_small_ones_overtake_them, setup, teardown),
+        cmocka_unit_test_setup_teardown(parts_are_smaller_beside_other_events, setup, teardown),
         cmocka_unit_test_setup_teardown(parts_of_a_cancelled_call_are_dropped, setup, teardown),
         cmocka_unit_test_setup_teardown(the_parts_of_a_command_are_read_as_one, setup, teardown),
         cmocka_unit_test_setup_teardown(parts_that_make_no_command_of_their_tag_are_answered_under_it, setup, teardown),
