@@ -251,7 +251,7 @@ cancel(Ref) ->
 
 send(Ref, Message) ->
     case snakemux_table:live_port(Ref) of
-        {ok, Port} -> snakemux_mux:send(Port, Message);
+        {ok, Port} -> snakemux_writer:send(Port, Message);
         none -> false
     end.
 

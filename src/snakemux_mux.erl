@@ -1,11 +1,10 @@
 %% Owns the port program: starts it, starts it again when it ends, forwards its events to the callers, cancels the
 %% calls of callers that died, keeps the connections that the workers want. It never runs user code and waits for nobody:
-%% commands go to the port from the callers' own processes, and what this process itself writes is kept for later
-%% rather than waited for when the pipe is full.
+%% commands go to the port from the callers' own processes, or through `snakemux_writer'.
 -module(snakemux_mux).
 -behaviour(gen_server).
 
--export([start_link/1, ref/1, hand_over/3, command/2, send/2, connect/2, disconnect/4, replace/4, sync/1]).
+-export([start_link/1, ref/1, hand_over/3, command/2, connect/2, disconnect/4, replace/4, sync/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -define(HELLO_TIMEOUT, 5000).
@@ -18,9 +17,6 @@
 %% How long the calls that were cancelled when the instance stops may take to say so, and the port program to a last ping.
 -define(LAST_WORDS, 500).
 -define(NONSENSE, "it speaks something else than the protocol: is it snakemux?").
-%% Commands up to so many bytes may be handed over, and so many go in one frame.
--define(SMALL, 4096).
--define(MOST_GATHERED, 64).
 
 -record(state, {
     name :: atom(),
@@ -34,17 +30,11 @@
     silent = 0 :: non_neg_integer(),
     %% The instance stops: running calls may finish, or nothing may begin any more.
     stopping = false :: false | draining | true,
-    %% Calls that were handed over, and their commands that wait to be written in one frame, the newest first.
     handed = snakemux_handed:new() :: snakemux_handed:calls(),
-    gathered = [] :: [tuple()],
-    %% How many events came in a frame of late, smoothed: where there are several, callers hand over their commands.
-    load = 1.0 :: float(),
-    way = never :: direct | gather | never,
+    writer = snakemux_writer:new() :: snakemux_writer:writer(),
     patience = snakemux_patience:new() :: snakemux_patience:patience(),
     parts = snakemux_parts:new() :: snakemux_parts:parts(),
-    sender :: pid(),
-    %% What the full pipe did not take yet, the oldest first: that one is being written.
-    unsent = queue:new() :: queue:queue([tuple()])
+    sender :: pid()
 }).
 
 -spec start_link(snakemux_options:instance()) -> {ok, pid()}.
@@ -67,7 +57,7 @@ ref(Name) ->
 -spec hand_over(snakemux_table:ref(), snakemux_proto:session() | undefined, tuple()) -> {ok, pid()} | false.
 hand_over(Ref, Session, Message) ->
     case snakemux_table:taker(Ref) of
-        Mux when is_pid(Mux) -> erlang:external_size(Message) =< ?SMALL andalso hand(Mux, {call, self(), Session, Message});
+        Mux when is_pid(Mux) -> snakemux_writer:is_small(Message) andalso hand(Mux, {call, self(), Session, Message});
         direct -> false
     end.
 
@@ -88,7 +78,7 @@ write({Table, _, _} = Ref, Port, Message) ->
     Size = iolist_size(Bytes),
     IsWritten = case Size =< snakemux_proto:fragment() of
         true ->
-            write(Port, Bytes);
+            snakemux_writer:write(Port, Bytes);
         false ->
             {ok, Sender} = snakemux_table:process(Table, sender),
             snakemux_sender:send(Sender, Port, Ref, Bytes, Size)
@@ -118,14 +108,6 @@ cast(Table, Message) ->
         {ok, Mux} -> gen_server:cast(Mux, Message);
         none -> ok
     end.
-
-%% @doc Writes a message to the port program, from the calling process; a full pipe suspends the caller and nobody
-%% else. False when there is no such port any more.
--spec send(port(), term()) -> boolean().
-send(Port, Message) -> write(Port, snakemux_proto:encode(Message)).
-
-write(Port, Bytes) ->
-    try port_command(Port, Bytes) catch error:badarg -> false end.
 
 %% @doc Returns when the mux has finished what it was doing.
 -spec sync(snakemux_table:ref()) -> ok.
@@ -204,15 +186,15 @@ info({Port, {data, Frame}}, #state{port = Port} = State) ->
     {noreply, take_frame(Frame, State#state{silent = 0})};
 info({call, Pid, Session, Message}, #state{handed = Handed} = State) ->
     {noreply, take_call(Message, State#state{handed = snakemux_handed:add(element(2, Message), Pid, Session, Handed)})};
-info(write_gathered, State) ->
-    {noreply, write_gathered(State)};
+info(write_gathered, #state{writer = Writer} = State) ->
+    {noreply, State#state{writer = snakemux_writer:write_gathered(Writer)}};
 info({decoded, Port, Tag, Event}, #state{port = Port, parts = Parts} = State) when Event =/= error ->
     {Waiting, Rest} = snakemux_parts:decoded(Tag, Parts),
     {noreply, take_events([Event | Waiting], renew_patience(State#state{parts = Rest}))};
 info({decoded, Port, _, error}, #state{port = Port} = State) ->
     {noreply, port_down(?NONSENSE, State)};
-info({written, Port}, #state{port = Port, unsent = Unsent} = State) ->
-    {noreply, flush(State#state{unsent = queue:drop(Unsent)})};
+info({written, Port}, #state{port = Port, writer = Writer} = State) ->
+    {noreply, State#state{writer = snakemux_writer:written(Writer)}};
 info({'DOWN', _, process, Pid, _}, #state{table = Table, handed = Handed} = State) ->
     case snakemux_table:remove_caller(Table, Pid) of
         [Caller] ->
@@ -312,8 +294,8 @@ port_down(Why, #state{name = Name, table = Table, ready = Ready} = State) ->
     Delay = case Failures of 0 -> 0; _ -> min(?MAX_BACKOFF, 50 bsl min(Failures, 7)) end,
     logger:error("snakemux ~p: the port program is down: ~ts", [Name, Why]),
     erlang:send_after(Delay, self(), start),
-    State#state{port = undefined, os_pid = undefined, ready = undefined, failures = Failures + 1, unsent = queue:new(), gathered = [],
-                handed = Handed, parts = snakemux_parts:new()}.
+    State#state{port = undefined, os_pid = undefined, ready = undefined, failures = Failures + 1,
+                writer = snakemux_writer:new(), handed = Handed, parts = snakemux_parts:new()}.
 
 down_error(Why) ->
     snakemux_proto:error(unavailable, port_down, ["the port program is down: ", Why], true).
@@ -342,60 +324,14 @@ take_call(Message, #state{table = Table, ready = Ready, stopping = Stopping} = S
     Ref = {Table, Caller, Call},
     {error, Error} = snakemux_table:port(Ref),
     finish(Ref, {error, Error#{command => element(4, Message)}}, State);
-take_call(Message, State) ->
-    gather(Message, State).
-
-%% Commands that are in the mailbox together travel together.
-gather(Message, #state{gathered = []} = State) ->
-    self() ! write_gathered,
-    State#state{gathered = [Message]};
-gather(Message, #state{gathered = Gathered} = State) ->
-    Next = State#state{gathered = [Message | Gathered]},
-    case length(Gathered) < ?MOST_GATHERED of true -> Next; false -> write_gathered(Next) end.
-
-write_gathered(#state{gathered = Gathered} = State) -> push(lists:reverse(Gathered), State#state{gathered = []}).
+take_call(Message, #state{writer = Writer} = State) ->
+    State#state{writer = snakemux_writer:gather(Message, Writer)}.
 
 %% Behind their commands: the port program takes what it doesn't know for what is over.
-cancel(Tags, State) -> push([{cancel, Tag} || Tag <- Tags], write_gathered(State)).
+cancel(Tags, #state{writer = Writer} = State) ->
+    push([{cancel, Tag} || Tag <- Tags], State#state{writer = snakemux_writer:write_gathered(Writer)}).
 
-%% Handing over saves most of the writes, but is a detour for calls that come one by one.
-weigh(Events, #state{load = Load0, way = Way} = State) ->
-    Load = Load0 + (Events - Load0) / 32,
-    case Way of
-        direct when Load > 3.0 -> turn(gather, State#state{load = Load});
-        gather when Load < 2.0 -> turn(direct, State#state{load = Load});
-        _ -> State#state{load = Load}
-    end.
-
-turn(Way, #state{table = Table} = State) ->
-    snakemux_table:hand_over(Table, case Way of gather -> self(); direct -> direct end),
-    State#state{way = Way}.
-
-%% This process must not be suspended by a full pipe: for what can't be written now another one is. It is resumed as
-%% callers are, each in its turn; whoever only tries again and again finds the pipe filled by them each time.
-push([], State) -> State;
-push(Messages, #state{unsent = Unsent} = State) ->
-    Next = State#state{unsent = queue:in(Messages, Unsent)},
-    case queue:is_empty(Unsent) of true -> flush(Next); false -> Next end.
-
-flush(#state{port = undefined} = State) -> State#state{unsent = queue:new()};
-flush(#state{port = Port, unsent = Unsent} = State) ->
-    case queue:out(Unsent) of
-        {{value, Messages}, Rest} ->
-            Bytes = snakemux_proto:encode(Messages),
-            try port_command(Port, Bytes, [nosuspend]) of
-                true -> flush(State#state{unsent = Rest});
-                %% Callers may as well wait themselves.
-                false ->
-                    Mux = self(),
-                    spawn(fun() -> write(Port, Bytes), Mux ! {written, Port} end),
-                    case State#state.way of gather -> turn(direct, State#state{load = 1.0}); _ -> State end
-            catch
-                error:badarg -> State
-            end;
-        {empty, _} ->
-            State
-    end.
+push(Messages, #state{writer = Writer} = State) -> State#state{writer = snakemux_writer:push(Messages, Writer)}.
 
 finish(Ref, Event, #state{handed = Handed} = State) -> State#state{handed = snakemux_delivery:finish(Ref, Event, Handed)}.
 
@@ -403,7 +339,9 @@ finish(Ref, Event, #state{handed = Handed} = State) -> State#state{handed = snak
 
 take_frame(Frame, State) ->
     try snakemux_proto:decode(Frame) of
-        Events -> take_events(Events, weigh(length(Events), renew_patience(State)))
+        Events ->
+            #state{writer = Writer} = State,
+            take_events(Events, renew_patience(State#state{writer = snakemux_writer:weigh(length(Events), Writer)}))
     catch
         error:badarg -> port_down(?NONSENSE, State)
     end.
@@ -424,6 +362,8 @@ handle_events([{chunk, {_, _} = Tag, _} | _] = Events, #state{table = Table} = S
 handle_events([Event | Rest], State) ->
     take_events(Rest, handle_event(Event, State)).
 
+handle_event({hello, _, _}, #state{ready = Ready} = State) when Ready =/= undefined ->
+    port_down(?NONSENSE, State);
 handle_event({hello, Version, Info}, State) ->
     hello(Version =:= snakemux_proto:version(), Version, Info, State);
 handle_event({protocol_error, Info}, State) ->
@@ -441,10 +381,10 @@ renew_patience(#state{patience = Patience} = State) -> State#state{patience = sn
 hello(true, _, #{limits := Limits}, #state{port = Port, table = Table} = State) ->
     Pins = [{pin, Session, Id, Incarnation} || {Session, Id, Incarnation} <- snakemux_table:pins(Table)],
     Wanted = snakemux_table:wanted(Table, all),
-    Way = case maps:get(max_frame, Limits, 0) > 2 * ?SMALL * ?MOST_GATHERED of true -> direct; false -> never end,
+    Writer = snakemux_writer:new(Table, Port, maps:get(max_frame, Limits, 0)),
     Options = {options, {mux, options}, #{batch => true, meta => false, pins => true, fragment => snakemux_proto:fragment()}},
     snakemux_sender:limit(State#state.sender, maps:get(max_parts, Limits, 0)),
-    Next = push([Options | Wanted ++ Pins], State#state{ready = now_ms(), way = Way}),
+    Next = push([Options | Wanted ++ Pins], State#state{ready = now_ms(), writer = Writer}),
     State#state.stopping =/= false orelse snakemux_table:publish(Table, Port),
     Next;
 hello(_, Version, Info, #state{options = #{program := Program}} = State) ->

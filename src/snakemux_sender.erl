@@ -81,12 +81,12 @@ write_part(#command{port = Port, ref = Ref, bytes = Bytes, left = Left, begun = 
     case snakemux_table:has_call(Ref) of
         true when Left > Size ->
             {Part, Rest} = cut(Bytes, Size),
-            snakemux_mux:send(Port, {part, Tag, join(Part)}) andalso
+            snakemux_writer:send(Port, {part, Tag, join(Part)}) andalso
                 Command#command{bytes = Rest, left = Left - Size, begun = true};
         true ->
-            snakemux_mux:send(Port, {last, Tag, join(Bytes)});
+            snakemux_writer:send(Port, {last, Tag, join(Bytes)});
         false ->
-            Begun =:= false orelse snakemux_mux:send(Port, {cancel, Tag})
+            Begun =:= false orelse snakemux_writer:send(Port, {cancel, Tag})
     end.
 
 cut([First | Rest], Size) when byte_size(First) < Size ->
