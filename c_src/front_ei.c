@@ -13,7 +13,7 @@ enum {
     COMPRESSED = 80,
     TERM_SPACE = 4096,        /* for what an event says beside its values */
     BATCH_SIZE = 1024 * 1024, /* a batch that is larger is closed: the BEAM copies frames whole */
-    SMALL_PART = 45000,       /* with its frame 11 pages of a pipe: two are in a narrow one, and not four */
+    SMALL_PART = 45000,       /* with its frame 11 pages of a pipe: a narrow one holds two and most of the next */
     SMALL_PARTS = 64,         /* after an event that did not go in parts */
 };
 

@@ -87,6 +87,8 @@ static bool write_parts(struct loop *loop)
 static void write_output(struct loop *loop)
 {
     loop->front->flush(loop->front->self);
+    if (held(loop) == 0)
+        smx_duplex_narrow(&loop->stdio, false);
     bool heard = smx_duplex_write(&loop->stdio) && write_parts(loop);
     if (!heard)
         stop(loop);
@@ -155,20 +157,21 @@ static bool take_completion(struct loop *loop, gpr_timespec deadline)
 static bool take_input(struct loop *loop)
 {
     uint64_t before = loop->stdio.taken;
-    if (!loop->stopping)
-        read_input(loop);
+    if (loop->stopping)
+        return false;
+    read_input(loop);
     return loop->stopping || loop->stdio.taken != before;
 }
 
 /*
  * To be woken takes longer than most workers and callers take for their next word. Who else wants the core has it.
- * While no call is under way only the owner is near.
+ * While no call is under way, and nothing waits for stdout, only the owner is near.
  */
 static bool spin(struct loop *loop)
 {
     while (held(loop) == 0 && smx_now_us() < loop->spin_until_us) {
-        bool awaited = loop->bridge.requests.count > 0;
-        if (take_input(loop) || (awaited && take_completion(loop, gpr_inf_past(GPR_CLOCK_MONOTONIC))))
+        bool awaited = loop->bridge.requests.count > 0 || smx_duplex_waiting(&loop->stdio) > 0;
+        if ((awaited && take_completion(loop, gpr_inf_past(GPR_CLOCK_MONOTONIC))) || take_input(loop))
             return true;
         sched_yield();
     }
@@ -181,8 +184,9 @@ static void turn(struct loop *loop)
     size_t full = loop->stdio.output.len + TURN_OUTPUT;
     bool taken = spin(loop) || take_completion(loop, next_deadline(loop));
     if (taken)
-        for (int i = 1; i < TURN_COMPLETIONS && loop->stdio.output.len < full && take_completion(loop, now); i++)
-            continue;
+        for (int i = 1; i < TURN_COMPLETIONS && (i == 1 || loop->stdio.output.len < full); i++)
+            if (!take_completion(loop, now))
+                break;
     bool spins = taken && loop->bridge.requests.count <= SPIN_CALLS;
     loop->spin_until_us = spins ? smx_now_us() + SPIN_US : 0;
     smx_timers_run(&loop->bridge.timers, smx_now_ms());

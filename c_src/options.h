@@ -9,7 +9,7 @@ struct smx_front_options {
     bool batch;       /* several events in one frame */
     bool meta;        /* with the ok of a call, else #{} */
     bool pins;        /* a session that gets a pin is told of */
-    int64_t fragment; /* events that carry more bytes travel in parts of so many; 0: none does */
+    int64_t fragment; /* events that carry more bytes travel in parts of at most so many; 0: none does */
 };
 
 /*

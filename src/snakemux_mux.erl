@@ -348,6 +348,9 @@ take_frame(Frame, State) ->
 
 take_events([], State) ->
     State;
+%% What is behind its nonsense.
+take_events(_, #state{port = undefined} = State) ->
+    State;
 take_events([Event | Rest] = Events, #state{port = Port, parts = Parts} = State) ->
     case snakemux_parts:take(Event, Port, Parts) of
         {now, Left} -> handle_events(Events, State#state{parts = Left});

@@ -60,7 +60,7 @@
 -spec version() -> 1.
 version() -> 1.
 
-%% @doc What has more bytes travels in parts of so many, both ways.
+%% @doc What has more bytes travels in parts, both ways.
 -spec fragment() -> pos_integer().
 fragment() -> 131072.
 

@@ -48,7 +48,7 @@ gather(Message, #writer{gathered = []} = Writer) ->
     Writer#writer{gathered = [Message]};
 gather(Message, #writer{gathered = Gathered} = Writer) ->
     Next = Writer#writer{gathered = [Message | Gathered]},
-    case length(Gathered) < ?MOST_GATHERED of true -> Next; false -> write_gathered(Next) end.
+    case length(Gathered) + 1 < ?MOST_GATHERED of true -> Next; false -> write_gathered(Next) end.
 
 -spec write_gathered(writer()) -> writer().
 write_gathered(#writer{gathered = Gathered} = Writer) -> push(lists:reverse(Gathered), Writer#writer{gathered = []}).

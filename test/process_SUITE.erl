@@ -18,7 +18,7 @@ all() ->
         pins_of_running_calls,
         mux_killed, mux_killed_while_it_takes_commands, supervisor_killed, all_killed_and_started_again, worker_process_killed,
         commands_handed_over, mux_killed_with_calls_handed_over, stopped_with_calls_handed_over,
-        stopped_just_after_a_call_was_handed_over, killed_before_the_command_is_written, mux_fails_with_a_call_handed_over,
+        stopped_just_after_a_call_was_handed_over, killed_before_the_command_is_written, mux_fails_with_a_call_handed_over, hello_twice,
         pin_of_a_call_handed_over, large_results_come_whole,
         worker_killed, worker_killed_in_stream, worker_stopped, worker_stopped_with_keepalive, worker_stopped_while_written_to, foreign_worker_stopped, busy_worker_is_left_alone, kill_unresponsive,
         program_missing, program_not_executable, program_lacks_library, program_fails, program_of_other_version, program_says_nothing,
@@ -380,7 +380,7 @@ calls_in_mailbox(Pid) ->
 
 %% It has answered one of a frame, and fails with the next: nobody tells that one again.
 mux_fails_with_a_call_handed_over(_) ->
-    {Mux, Pid, _} = hands_over([python()]),
+    {Mux, Pid, Table} = hands_over([python()]),
     {ok, Port} = snakemux_table:port(snakemux_mux:ref(Mux)),
     Test = self(),
     Wait = fun(Name) ->
@@ -391,13 +391,36 @@ mux_fails_with_a_call_handed_over(_) ->
     {Caller, Call} = eventually(fun() -> case snakemux:calls(Mux) of {ok, [#{tag := Tag}]} -> Tag; _ -> false end end),
     _ = spawn_link(fun() -> Wait(other) end),
     eventually(fun() -> {ok, Calls} = snakemux:calls(Mux), length(Calls) =:= 2 end),
-    Pid ! {Port, {data, term_to_binary([{ok, {Caller, Call}, #{<<"x">> => 1}, #{}}, {hello, 1, #{limits => nonsense}}])}},
+    Nonsense = {error, {Caller, Call}, #{code => unavailable, reason => no_worker, origin => mux, sent => false, message => nonsense}},
+    Pid ! {Port, {data, term_to_binary([{ok, {Caller, Call}, #{<<"x">> => 1}, #{}}, Nonsense])}},
     within(500, fun() ->
         receive {one, {ok, #{<<"x">> := 1}}} -> ok end,
         receive {other, {error, #{code := unavailable, reason := port_down}}} -> ok end
     end),
     [receive {Name, Last} -> ?assertEqual(once, Last) end || Name <- [one, other]],
+    eventually(fun() -> {ok, Next} = snakemux_table:process(Table, mux), Next =/= Pid end),
     silence().
+
+%% Whatever stands behind it in its frame.
+hello_twice(_) ->
+    Mux = start([python()]),
+    {ok, Table} = snakemux_table:find(Mux),
+    {ok, Pid} = snakemux_table:process(Table, mux),
+    {ok, Port} = snakemux_table:port(snakemux_mux:ref(Mux)),
+    Program = port_pid(Mux),
+    Hello = {hello, snakemux_proto:version(), #{limits => #{}}},
+    Pid ! {Port, {data, term_to_binary([Hello, Hello, {ok, {1, 1}, #{}, #{}}])}},
+    eventually(fun() -> is_other_program(Mux, Program) end),
+    ok = snakemux:await_ready(Mux, #{timeout => 15000}),
+    {ok, _} = snakemux:execute(Mux, <<"whoami">>, #{}),
+    {ok, Pid} = snakemux_table:process(Table, mux),
+    silence().
+
+is_other_program(Mux, Program) ->
+    case snakemux:stats(Mux) of
+        {ok, #{os_pid := Next}} -> Next =/= Program;
+        _ -> false
+    end.
 
 %% A running call is a use of its session.
 pin_of_a_call_handed_over(_) ->
