@@ -153,7 +153,7 @@ static bool take_completion(struct loop *loop, gpr_timespec deadline)
     return true;
 }
 
-/* Whether the owner has said something. To see it by itself takes a third of what it takes when gRPC waits for it. */
+/* Whether the owner has said something. gRPC would need a wake-up and a new watch to tell. */
 static bool take_input(struct loop *loop)
 {
     uint64_t before = loop->stdio.taken;
