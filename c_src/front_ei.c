@@ -13,8 +13,6 @@ enum {
     COMPRESSED = 80,
     TERM_SPACE = 4096,        /* for what an event says beside its values */
     BATCH_SIZE = 1024 * 1024, /* a batch that is larger is closed: the BEAM copies frames whole */
-    SMALL_PART = 45000,       /* with its frame 11 pages of a pipe: a narrow one holds two and most of the next */
-    SMALL_PARTS = 64,         /* after an event that did not go in parts */
 };
 
 void smx_front_ei_init(struct smx_front_ei *front, struct smx_handler handler, struct smx_buffer *out)
@@ -66,12 +64,7 @@ static bool emit_in_parts(struct smx_front_ei *front, const struct smx_event *ev
 
 bool smx_front_ei_more(struct smx_front_ei *front)
 {
-    size_t size = front->fragment;
-    if (front->small_parts > 0) {
-        front->small_parts--;
-        size = size < SMALL_PART ? size : SMALL_PART;
-    }
-    return smx_parts_next(&front->parts, size, front->out);
+    return smx_parts_next(&front->parts, front->fragment, front->out);
 }
 
 /* The owner has given it up: it waits for no chunks that are on their way. */
@@ -92,7 +85,7 @@ bool smx_front_ei_emit(void *self, const struct smx_event *event, struct smx_err
     size_t weight = front->fragment > 0 ? weight_of(event) : 0;
     if (weight > front->fragment || (front->parts.lanes && smx_parts_has(&front->parts, event->tag)))
         return emit_in_parts(front, event, weight, why);
-    front->small_parts = SMALL_PARTS;
+    smx_parts_mix(&front->parts);
     size_t start = out->len;
     if (front->batch_count == 0) {
         front->batch_place = open_frame(out);
@@ -418,7 +411,7 @@ static size_t on_held(void *self)
 static bool on_is_mixed(void *self)
 {
     const struct smx_front_ei *front = self;
-    return front->small_parts > 0;
+    return front->parts.small > 0;
 }
 
 struct smx_front smx_front_ei(struct smx_front_ei *front)

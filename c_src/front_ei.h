@@ -14,7 +14,6 @@ struct smx_front_ei {
     bool pins;                    /* a session that gets a pin is told of */
     size_t fragment;              /* an event that carries more bytes goes in parts; 0: whole */
     struct smx_parts parts;       /* of events */
-    size_t small_parts;           /* of the next ones: other events come beside them */
     struct smx_assembly assembly; /* of commands */
     size_t max_frame;             /* of the frame in hand */
     size_t batch_place;           /* of the open frame in out; meaningful while batch_count > 0 */

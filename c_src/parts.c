@@ -6,7 +6,11 @@
 #include "frame.h"
 #include "term.h"
 
-enum { VERSION = 131 };
+enum {
+    VERSION = 131,
+    SMALL_PART = 45000, /* with its frame 11 pages of a pipe: a narrow one holds two and most of the next */
+    SMALL_PARTS = 64,   /* after an event that did not go in parts */
+};
 
 struct item {
     struct item *next;
@@ -116,11 +120,20 @@ static void put_part(struct smx_lane *lane, size_t len, bool last, struct smx_bu
     put_bytes(&lane->first->whole, lane->at, len, out);
 }
 
+void smx_parts_mix(struct smx_parts *parts)
+{
+    parts->small = SMALL_PARTS;
+}
+
 bool smx_parts_next(struct smx_parts *parts, size_t size, struct smx_buffer *out)
 {
     struct smx_lane *lane = parts->lanes;
     if (!lane)
         return false;
+    if (parts->small > 0) {
+        parts->small--;
+        size = size < SMALL_PART ? size : SMALL_PART;
+    }
     size_t left = size_of(lane->first) - lane->at;
     size_t len = left < size ? left : size;
     size_t place = smx_frame_open(out);

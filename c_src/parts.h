@@ -17,6 +17,7 @@ struct smx_whole {
 struct smx_parts {
     struct smx_lane *lanes; /* the one whose turn it is first */
     size_t held;            /* bytes that have not gone out */
+    size_t small;           /* so many of the next parts are small: other events come beside them */
 };
 
 void smx_parts_fini(struct smx_parts *parts);
@@ -26,7 +27,9 @@ bool smx_parts_has(const struct smx_parts *parts, struct smx_span tag);
 void smx_parts_add(struct smx_parts *parts, struct smx_span tag, struct smx_whole whole);
 /* Forgets what waits under a tag. The owner forgets its half by the tag's next event. */
 void smx_parts_drop(struct smx_parts *parts, struct smx_span tag);
-/* Appends a frame of the next event, or of a part of it with `size` bytes. False when nothing waits. */
+/* Another event goes out by itself: it shall not wait behind much of these, nor those that follow it soon. */
+void smx_parts_mix(struct smx_parts *parts);
+/* Appends a frame of the next event, or of a part of it with at most `size` bytes. False when nothing waits. */
 bool smx_parts_next(struct smx_parts *parts, size_t size, struct smx_buffer *out);
 
 #endif
