@@ -26,8 +26,11 @@ test: setup program test-c test-erlang test-elixir test-python test-legacy ## al
 test-c:
 	@$(MAKE) -s -C test/c test
 
+# What failed is said once more at the end: the suites print a lot in between.
 test-erlang: go-worker
-	rebar3 do eunit, ct
+	rebar3 eunit
+	rebar3 ct || { find -L _build/test/logs/last -name suite.log -exec awk \
+		'/^=case/ { name = $$0 } /^=result *failed/ { print name; on = 1 } /^===/ { on = 0 } on' {} +; exit 1; }
 
 # One test wants a server of grpc-go; where there is no Go it says so.
 go-worker:

@@ -64,20 +64,26 @@ small_calls_beside_replies(_) ->
     Ask = fun(Args) -> spawn_link(fun Call() -> Args = exec(Mux, <<"give_back">>, Args), Call() end) end,
     Large = Ask(#{<<"v">> => binary:copy(<<"x">>, 16 * ?MIB)}),
     Small = Ask(#{<<"n">> => 1}),
-    eventually(fun() -> pipe_size(Mux) =:= 131072 end),
+    pipe_gets(131072, Mux),
     kill([Small]),
-    eventually(fun() -> pipe_size(Mux) =:= 262144 end),
+    pipe_gets(262144, Mux),
     Others = Ask(#{<<"n">> => 2}),
-    eventually(fun() -> pipe_size(Mux) =:= 131072 end),
+    pipe_gets(131072, Mux),
     kill([Large]),
-    eventually(fun() -> pipe_size(Mux) =:= 262144 end),
+    pipe_gets(262144, Mux),
     kill([Others]).
 
-%% Of where the program has moved its stdout.
-pipe_size(Mux) ->
+%% Of where the program has moved its stdout. It is looked at all the time: it is narrow only while there is something large in it.
+pipe_gets(Size, Mux) ->
     {python, #{python := Python}} = python(),
-    Script = "import fcntl, os, sys; print(fcntl.fcntl(os.open(sys.argv[1], os.O_WRONLY | os.O_NONBLOCK), fcntl.F_GETPIPE_SZ))",
-    list_to_integer(string:trim(os:cmd(io_lib:format("~ts -c '~ts' /proc/~b/fd/3", [Python, Script, port_pid(Mux)])))).
+    Script = [
+        "import fcntl, os, sys, time\n",
+        "pipe, wanted, end = os.open(sys.argv[1], os.O_WRONLY | os.O_NONBLOCK), int(sys.argv[2]), time.monotonic() + 20\n",
+        "while (size := fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)) != wanted and time.monotonic() < end: time.sleep(0.001)\n",
+        "print(size)"
+    ],
+    Command = io_lib:format("~ts -c '~ts' /proc/~b/fd/3 ~b", [Python, Script, port_pid(Mux), Size]),
+    ?assertEqual(Size, list_to_integer(string:trim(os:cmd(lists:flatten(Command))))).
 
 %% What the mux writes itself finds its turn as well: the cancel for a caller that died, and what the port program is
 %% asked when it is silent.
