@@ -60,7 +60,7 @@ number(Text) ->
         _ -> throw({usage, ["a number is wanted, not ", Text]})
     end.
 
-run(#{set := Set, json := File} = Given) ->
+run(#{set := Set, json := File, rounds := Rounds} = Given) ->
     Options = Given#{machine => bench_report:machine()},
     Wanted = plan(Options),
     Missing = missing(rows(Wanted)),
@@ -73,7 +73,7 @@ run(#{set := Set, json := File} = Given) ->
                || {Title, Blocks} <- Tables, io:format("~ts~n~n", [bench_report:title(Title)]) =:= ok],
     [bench_contestant:stop(Contestant) || Contestant <- maps:values(Contestants)],
     Extra = case bench_plan:has_extra(Set) of
-        true -> bench_extra:all(setup(bench_plan:row(api), Workers, bench_extra));
+        true -> bench_extra:all(setup(bench_plan:row(api), Workers, bench_extra), Rounds);
         false -> []
     end,
     [bench_worker:stop(Worker) || Worker <- lists:append(maps:values(Workers))],

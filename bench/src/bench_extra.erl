@@ -1,21 +1,23 @@
 %% What is not a rate: memory of idle streams, the time of many cancels, the first answer, fairness beside big replies and arguments.
-%% Each runs once with snakemux alone and prints what it has found.
+%% With snakemux alone; what is compared is done in turns, round after round. Prints what it has found.
 -module(bench_extra).
 
--export([all/1]).
+-export([all/2]).
 
 -export_type([finding/0]).
 
 -define(STREAMS, 10000).
 -define(BLOB, (67108864 - 4096)). %% with its frame it is one message of 64 MiB
--define(SMALL_CALLS_MS, 3000).
+-define(SMALL_CALLS_MS, 600).
+-define(SETTLE_MS, 200).
 
 -type finding() :: {Name :: atom(), Text :: iodata(), Value :: number()}.
 
-%% @doc Runs all of them.
--spec all(bench_contestant:setup()) -> [finding()].
-all(Setup) ->
-    Findings = lists:append([in_process(Fun, Setup) || Fun <- [fun first_answer/1, fun idle/1, fun idle_streams/1, fun fairness/1]]),
+%% @doc Runs all of them; so many rounds of those that are compared.
+-spec all(bench_contestant:setup(), pos_integer()) -> [finding()].
+all(Setup, Rounds) ->
+    Fairness = fun(Given) -> fairness(Given, Rounds) end,
+    Findings = lists:append([in_process(Fun, Setup) || Fun <- [fun first_answer/1, fun idle/1, fun idle_streams/1, Fairness]]),
     [io:format("  ~-58ts~12.1f~n", [Text, Value * 1.0]) || {_, Text, Value} <- Findings],
     Findings.
 
@@ -71,24 +73,28 @@ idle_streams(Setup) ->
      {streams_cpu_ms, "their CPU time in one second, ms", Idle},
      {cancel_ms, "10,000 streams cancelled, ms", (Cancelled - Cancel) / 1000}].
 
-%% Small calls, one at a time, beside replies and beside arguments of 64 MiB that follow one another on the same port.
-fairness(Setup) ->
+%% Small calls, one at a time: alone, and beside replies and arguments of 64 MiB that follow one another on the same port.
+fairness(Setup, Rounds) ->
     State = {Mux, _, _} = bench_api:start(Setup),
-    #{p50 := Alone50, p99 := Alone99} = bench_api:run(State, {unary, 1, 16}, ?SMALL_CALLS_MS),
-    Beside = fun(Args) ->
-        Big = spawn_link(fun() -> blobs(Mux, Args) end),
-        timer:sleep(200),
-        Result = bench_api:run(State, {unary, 1, 16}, ?SMALL_CALLS_MS),
-        unlink(Big),
-        exit(Big, kill),
-        Result
-    end,
-    #{p50 := Replies50, p99 := Replies99} = Beside(#{<<"size">> => integer_to_binary(?BLOB)}),
-    #{p50 := Arguments50, p99 := Arguments99} = Beside(#{<<"size">> => <<"1">>, <<"data">> => binary:copy(<<"x">>, ?BLOB)}),
+    Replies = #{<<"size">> => integer_to_binary(?BLOB)},
+    Arguments = #{<<"size">> => <<"1">>, <<"data">> => binary:copy(<<"x">>, ?BLOB)},
+    Kinds = [fun idle_too/0, fun() -> blobs(Mux, Replies) end, fun() -> blobs(Mux, Arguments) end],
+    Turns = [[small_calls(State, Beside) || Beside <- Kinds] || _ <- lists:seq(1, Rounds)],
     bench_api:stop(State),
-    [{alone_p50_us, "a small call alone: median, us", Alone50}, {alone_p99_us, "p99, us", Alone99},
-     {beside_p50_us, "beside 64 MiB replies: median, us", Replies50}, {beside_p99_us, "p99, us", Replies99},
-     {arguments_p50_us, "beside 64 MiB arguments: median, us", Arguments50}, {arguments_p99_us, "p99, us", Arguments99}].
+    Value = fun(Nth, Key) -> bench_stats:median(bench_stats:values(Key, [lists:nth(Nth, Turn) || Turn <- Turns])) end,
+    [{alone_p50_us, "a small call alone: median, us", Value(1, p50)}, {alone_p99_us, "p99, us", Value(1, p99)},
+     {beside_p50_us, "beside 64 MiB replies: median, us", Value(2, p50)}, {beside_p99_us, "p99, us", Value(2, p99)},
+     {arguments_p50_us, "beside 64 MiB arguments: median, us", Value(3, p50)}, {arguments_p99_us, "p99, us", Value(3, p99)}].
+
+small_calls(State, Beside) ->
+    Other = spawn_link(Beside),
+    timer:sleep(?SETTLE_MS),
+    Result = bench_api:run(State, {unary, 1, 16}, ?SMALL_CALLS_MS),
+    unlink(Other),
+    exit(Other, kill),
+    Result.
+
+idle_too() -> receive after infinity -> ok end.
 
 blobs(Mux, Args) ->
     {ok, #{<<"data">> := _}} = snakemux:execute(Mux, <<"blob">>, Args, #{codec => raw}),
