@@ -111,6 +111,7 @@ check(#{port := Port}, Event) ->
 
 class({hello, _, _}) -> none;
 class({worker, _, _, _}) -> none;
+class({pinned, _, _, _}) -> none;
 class({protocol_error, _}) -> none;
 class({chunk, Tag, _}) -> {chunk, Tag};
 class({ok, Tag, _, _}) -> {terminal, Tag};

@@ -1,7 +1,7 @@
 %% A model of the port protocol, and random sequences of messages that must do what it says. The model knows which
-%% workers are connected and which calls are live, with the chunks and the credit of each, and of which tags parts have
-%% come: `open' are bytes that are no command, so that nothing good can come of them, `refused' what is swallowed. From
-%% these follows every event.
+%% workers are connected and which calls are live, with the chunks and the credit of each, where each session is pinned,
+%% and of which tags parts have come: `open' are bytes that are no command, so that nothing good can come of them,
+%% `refused' what is swallowed. From these follows every event.
 -module(port_model_tests).
 -behaviour(proper_statem).
 
@@ -10,7 +10,8 @@
 
 -export([initial_state/0, command/1, precondition/2, next_state/3, postcondition/3]).
 -export([
-    connect/1, disconnect/1, echo/2, fails/2, hangs/2, stream/4, credit/2, cancel/1, ping/1, nonsense/1, many/2, hasty/4, part/1, parted/3
+    connect/2, disconnect/1, echo/2, fails/2, hangs/2, stream/4, credit/2, cancel/1, ping/1, nonsense/1, many/2, hasty/4, part/1, parted/3,
+    session/4, end_session/1, pin/3
 ]).
 
 -define(LIMIT, 3000).
@@ -19,9 +20,10 @@
 -record(stream, {worker :: id(), total :: pos_integer() | infinity, sent = 0 :: non_neg_integer()}).
 -record(unary, {worker :: id()}).
 -record(model, {
-    workers = [] :: [id()],
+    workers = #{} :: #{id() => Incarnation :: binary()},
     live = #{} :: #{term() => #stream{} | #unary{}},
-    parts = #{} :: #{term() => open | refused}
+    parts = #{} :: #{term() => open | refused},
+    pins = #{} :: #{Session :: binary() => {id(), Incarnation :: binary()}}
 }).
 
 protocol_test_() ->
@@ -35,6 +37,8 @@ prop_protocol(Worker) ->
         more_commands(8, commands(?MODULE)),
         begin
             P = port_by_hand:open(),
+            port_by_hand:send(P, {options, pins, #{pins => true}}),
+            {ok, pins, _, _} = port_by_hand:terminal(P, pins, ?LIMIT),
             put(session, {P, Worker}),
             put(model, initial_state()),
             {History, Last, Result} = run_commands(?MODULE, Commands),
@@ -59,9 +63,15 @@ tag() ->
 id() ->
     oneof([<<"one">>, <<"two">>]).
 
+incarnation() ->
+    oneof([<<"first">>, <<"second">>]).
+
+session() ->
+    oneof([<<"x">>, <<"y">>]).
+
 command(Model) ->
     frequency([
-        {case length(Model#model.workers) of 2 -> 1; _ -> 10 end, {call, ?MODULE, connect, [id()]}},
+        {case map_size(Model#model.workers) of 2 -> 1; _ -> 10 end, {call, ?MODULE, connect, [id(), incarnation()]}},
         {1, {call, ?MODULE, disconnect, [id()]}},
         {4, {call, ?MODULE, echo, [tag(), id()]}},
         {2, {call, ?MODULE, fails, [tag(), id()]}},
@@ -74,7 +84,10 @@ command(Model) ->
         {1, {call, ?MODULE, many, [range(1, 100), id()]}},
         {3, {call, ?MODULE, hasty, [tag(), id(), range(1, 40), range(1, 30)]}},
         {3, {call, ?MODULE, part, [tag()]}},
-        {4, {call, ?MODULE, parted, [tag(), id(), range(1, 60)]}}
+        {4, {call, ?MODULE, parted, [tag(), id(), range(1, 60)]}},
+        {8, {call, ?MODULE, session, [tag(), session(), oneof([any, id()]), oneof([<<"echo">>, <<"silent">>])]}},
+        {1, {call, ?MODULE, end_session, [session()]}},
+        {2, {call, ?MODULE, pin, [session(), id(), incarnation()]}}
     ]).
 
 initial_state() ->
@@ -92,7 +105,7 @@ postcondition(_Model, _Call, Result) ->
 
 %%% What is really done
 
-connect(Id) -> run({connect, Id}).
+connect(Id, Incarnation) -> run({connect, Id, Incarnation}).
 disconnect(Id) -> run({disconnect, Id}).
 echo(Tag, Id) -> run({echo, Tag, Id}).
 fails(Tag, Id) -> run({fails, Tag, Id}).
@@ -106,6 +119,9 @@ many(N, Id) -> run({many, N, Id}).
 hasty(Tag, Id, Total, Credit) -> run({hasty, Tag, Id, Total, Credit}).
 part(Tag) -> run({part, Tag}).
 parted(Tag, Id, Size) -> run({parted, Tag, Id, Size}).
+session(Tag, Session, On, Command) -> run({session, Tag, Session, On, Command}).
+end_session(Session) -> run({end_session, Session}).
+pin(Session, Id, Incarnation) -> run({pin, Session, Id, Incarnation}).
 
 %% Sends the messages, sees the events come, each in its time, and no other one.
 run(Step) ->
@@ -137,6 +153,8 @@ is_swallowed(Message, #model{parts = Parts}) ->
 see(P, {ready, Id}) ->
     Ready = fun(Event) -> element(1, Event) =:= worker andalso element(2, Event) =:= Id andalso element(3, Event) =:= ready end,
     port_by_hand:await(P, Ready, ?LIMIT);
+see(P, {pinned, _, _, _} = Pinned) ->
+    port_by_hand:await(P, fun(Event) -> Event =:= Pinned end, ?LIMIT);
 see(P, {chunks, Tag, Numbers}) ->
     Chunks = port_by_hand:chunks(P, Tag, length(Numbers), ?LIMIT),
     Numbers = [binary_to_integer(N) || #{<<"n">> := N} <- Chunks];
@@ -163,7 +181,7 @@ see(P, {race, Tag, Total, Credit}) ->
 %%% The model: what is sent, which events follow, what is true then
 
 step(Model, Step) ->
-    case lists:member(element(1, Step), [echo, fails, hangs, stream, cancel, ping, hasty, part, parted]) of
+    case lists:member(element(1, Step), [echo, fails, hangs, stream, cancel, ping, hasty, part, parted, session]) of
         true -> tagged_step(element(1, Step), element(2, Step), Model, Step);
         false -> plain_step(Model, Step)
     end.
@@ -207,19 +225,19 @@ cut(Tag, Bytes, Size) ->
     <<Part:Size/binary, Rest/binary>> = Bytes,
     [{part, Tag, Part} | cut(Tag, Rest, Size)].
 
-plain_step(#model{workers = Workers} = Model, {connect, Id}) ->
-    Connect = {connect, {connect, Id}, Id, target, #{}},
-    case lists:member(Id, Workers) of
-        true -> {[Connect], [{error, {connect, Id}, #{code => already_exists}}], Model};
-        false -> {[Connect], [{ok, {connect, Id}, #{}}, {ready, Id}], Model#model{workers = [Id | Workers]}}
+plain_step(#model{workers = Workers} = Model, {connect, Id, Incarnation}) ->
+    Connect = {connect, {connect, Id}, Id, target, #{incarnation => Incarnation}},
+    case Workers of
+        #{Id := _} -> {[Connect], [{error, {connect, Id}, #{code => already_exists}}], Model};
+        #{} -> {[Connect], [{ok, {connect, Id}, #{}}, {ready, Id}], Model#model{workers = Workers#{Id => Incarnation}}}
     end;
 plain_step(#model{workers = Workers, live = Live} = Model, {disconnect, Id}) ->
     Disconnect = {disconnect, {disconnect, Id}, Id, now},
-    case lists:member(Id, Workers) of
+    case is_map_key(Id, Workers) of
         true ->
             Lost = maps:filter(fun(_Tag, Call) -> worker(Call) =:= Id end, Live),
             Events = [{error, Tag, #{code => unavailable, reason => worker_down}} || Tag <- maps:keys(Lost)],
-            Left = Model#model{workers = lists:delete(Id, Workers), live = maps:without(maps:keys(Lost), Live)},
+            Left = Model#model{workers = maps:remove(Id, Workers), live = maps:without(maps:keys(Lost), Live)},
             {[Disconnect], Events ++ [{ok, {disconnect, Id}, #{}}], Left};
         false ->
             {[Disconnect], [{error, {disconnect, Id}, #{code => not_found}}], Model}
@@ -262,11 +280,18 @@ plain_step(Model, {nonsense, Message}) ->
 plain_step(#model{workers = Workers} = Model, {many, N, Id}) ->
     Calls = [{execute, {many, I}, {worker, Id}, <<"echo">>, #{}, #{}} || I <- lists:seq(1, N)],
     Events =
-        case lists:member(Id, Workers) of
+        case is_map_key(Id, Workers) of
             true -> [{ok, {many, I}, #{}} || I <- lists:seq(1, N)];
             false -> [{error, {many, I}, #{code => not_found, sent => false}} || I <- lists:seq(1, N)]
         end,
     {Calls, Events, Model};
+plain_step(Model, {session, Tag, Session, On, Command}) ->
+    session_step(where(Session, Model), Model, Tag, Session, On, Command);
+plain_step(#model{pins = Pins} = Model, {end_session, Session}) ->
+    Tag = {end_session, Session},
+    {[{end_session, Tag, Session}], [{ok, Tag, #{}}], Model#model{pins = maps:remove(Session, Pins)}};
+plain_step(#model{pins = Pins} = Model, {pin, Session, Id, Incarnation}) ->
+    {[{pin, Session, Id, Incarnation}], [], Model#model{pins = Pins#{Session => {Id, Incarnation}}}};
 plain_step(#model{live = Live} = Model, {hasty, Tag, Id, Total, Credit}) ->
     case is_map_key(Tag, Live) of
         true ->
@@ -278,13 +303,46 @@ plain_step(#model{live = Live} = Model, {hasty, Tag, Id, Total, Credit}) ->
             {[Message, {cancel, Tag}], Events, Next}
     end.
 
+%% The worker that a session is pinned to, and whether it still is the one that it was.
+where(Session, #model{pins = Pins, workers = Workers}) ->
+    case Pins of
+        #{Session := {Id, Incarnation}} -> {case Workers of #{Id := Incarnation} -> pinned; #{} -> lost end, Id};
+        #{} -> new
+    end.
+
+%% A new session goes to the worker that it names, or to any: which one is known only if there are no two.
+session_step(new, #model{workers = Workers} = Model, Tag, Session, any, Command) when map_size(Workers) =:= 2 ->
+    session_step(new, Model, Tag, Session, hd(maps:keys(Workers)), Command);
+session_step(Where, #model{workers = Workers, live = Live, pins = Pins} = Model, Tag, Session, On, Command) ->
+    To = case On of any -> {session, Session}; _ -> {session, Session, On} end,
+    Message = {execute, Tag, To, Command, #{}, #{timeout => infinity}},
+    Starts = fun(Id, Before, Next) ->
+        {Events, Call} = case Command of
+            <<"echo">> -> {[{ok, Tag, #{}}], none};
+            <<"silent">> -> {[], #unary{worker = Id}}
+        end,
+        {[Message], Before ++ Events, Next#model{live = keep(Tag, Call, Live)}}
+    end,
+    Pinned = fun(Id, Incarnation) -> Model#model{pins = Pins#{Session => {Id, Incarnation}}} end,
+    Fails = fun(Code, Reason, Next) -> {[Message], [{error, Tag, #{code => Code, reason => Reason, sent => false}}], Next} end,
+    case {Where, maps:to_list(Workers)} of
+        _ when is_map_key(Tag, Live) -> {[Message], [{protocol_error, duplicate_tag}], Model};
+        {{_, Id}, _} when On =/= any, On =/= Id -> Fails(failed_precondition, session_pinned, Model);
+        {{pinned, Id}, _} -> Starts(Id, [], Model);
+        {{lost, _}, _} -> Fails(failed_precondition, session_lost, Model#model{pins = maps:remove(Session, Pins)});
+        {new, []} when On =:= any -> Fails(unavailable, no_worker, Model);
+        {new, [{Id, Incarnation}]} when On =:= any -> Starts(Id, [{pinned, Session, Id, Incarnation}], Pinned(Id, Incarnation));
+        {new, _} when is_map_key(On, Workers) -> Starts(On, [{pinned, Session, On, map_get(On, Workers)}], Pinned(On, map_get(On, Workers)));
+        {new, _} -> Fails(not_found, no_worker, Model)
+    end.
+
 stream_message(Tag, Id, Total, Credit) ->
     Args = maps:from_list([{<<"count">>, integer_to_binary(Total)} || Total =/= infinity]),
     {execute_stream, Tag, {worker, Id}, <<"count">>, Args, #{credit => Credit, timeout => infinity}}.
 
 %% A call: to a live tag it is a duplicate, to an unknown worker an error.
 open(#model{workers = Workers, live = Live} = Model, Tag, Id, Message, Events, Call) ->
-    case {is_map_key(Tag, Live), lists:member(Id, Workers)} of
+    case {is_map_key(Tag, Live), is_map_key(Id, Workers)} of
         {true, _} -> {[Message], [{protocol_error, duplicate_tag}], Model};
         {false, false} -> {[Message], [{error, Tag, #{code => not_found, origin => mux, sent => false}}], Model};
         {false, true} -> {[Message], Events, Model#model{live = keep(Tag, Call, Live)}}
