@@ -66,16 +66,18 @@ run(#{set := Set, json := File, rounds := Rounds} = Given) ->
     Missing = missing(rows(Wanted)),
     Tables = [{Title, only(fun(#{worker := Kind}) -> not lists:member(Kind, Missing) end, Blocks)} || {Title, Blocks} <- Wanted],
     Workers = start_workers(rows(Tables) ++ [bench_plan:row(api) || bench_plan:has_extra(Set)]),
-    Contestants = maps:from_list([{Row, start_contestant(Row, Workers, N)} || {N, Row} <- numbered(rows(Tables))]),
     io:format("~ts~n", [bench_report:head(Options)]),
-    [io:format("Without the ~p worker, which is not built here.~n~n", [Kind]) || Kind <- Missing],
-    Results = [{Title, [result(Block, Contestants, Workers, Options) || Block <- Blocks]}
-               || {Title, Blocks} <- Tables, io:format("~ts~n~n", [bench_report:title(Title)]) =:= ok],
-    [bench_contestant:stop(Contestant) || Contestant <- maps:values(Contestants)],
+    %% First: after half an hour of the rest small calls beside large replies are slower for minutes, also in a new VM.
     Extra = case bench_plan:has_extra(Set) of
         true -> bench_extra:all(setup(bench_plan:row(api), Workers, bench_extra), Rounds);
         false -> []
     end,
+    Contestants = maps:from_list([{Row, start_contestant(Row, Workers, N)} || {N, Row} <- numbered(rows(Tables))]),
+    io:format("~n"),
+    [io:format("Without the ~p worker, which is not built here.~n~n", [Kind]) || Kind <- Missing],
+    Results = [{Title, [result(Block, Contestants, Workers, Options) || Block <- Blocks]}
+               || {Title, Blocks} <- Tables, io:format("~ts~n~n", [bench_report:title(Title)]) =:= ok],
+    [bench_contestant:stop(Contestant) || Contestant <- maps:values(Contestants)],
     [bench_worker:stop(Worker) || Worker <- lists:append(maps:values(Workers))],
     Goals = bench_goals:judge(lists:append([Blocks || {_, Blocks} <- Results]), Extra),
     io:format("~n~ts~n", [bench_report:goals(Goals)]),
