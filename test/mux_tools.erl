@@ -47,7 +47,7 @@ port_pid(Name) ->
 %% Tries until it is true (or returns something else than false), for five seconds or that many milliseconds.
 eventually(Fun) -> eventually(Fun, 5000).
 
-eventually(Fun, Ms) -> eventually_until(Fun, erlang:monotonic_time(millisecond) + Ms).
+eventually(Fun, Ms) -> eventually_until(Fun, erlang:monotonic_time(millisecond) + port_by_hand:patience(Ms)).
 
 eventually_until(Fun, Until) ->
     case Fun() of
@@ -61,7 +61,7 @@ eventually_until(Fun, Until) ->
 %% The result of the fun, which may take so many milliseconds.
 within(Ms, Fun) ->
     {Micros, Result} = timer:tc(Fun),
-    Micros div 1000 =< Ms orelse ct:fail("it took ~b ms, not at most ~b: ~p", [Micros div 1000, Ms, Result]),
+    Micros div 1000 =< port_by_hand:patience(Ms) orelse ct:fail("it took ~b ms, not at most ~b: ~p", [Micros div 1000, Ms, Result]),
     Result.
 
 signal(Signal, Pid) -> os:cmd("kill -" ++ Signal ++ " " ++ integer_to_list(Pid)).

@@ -5,7 +5,7 @@
 -export([open/0, open/1, open/2, close/1, pid/1, send/2, send_frame/2, await/3, take/2, strays/1, states/2]).
 -export([connect/3, connect/4, call/4, call/5, stream/4, stream/5, terminal/3, collect/3, chunks/4, ping/1, stats/1]).
 -export([start_worker/1, start_program/3, stop_worker/1, worker_pid/1, worker_target/1]).
--export([root/0, program/0, python/0, command/2, rss/1, peak/1, cpu_ms/1, until/2, fails/4, sanitized/0]).
+-export([root/0, program/0, python/0, command/2, rss/1, peak/1, cpu_ms/1, until/2, fails/4, sanitized/0, patience/1]).
 -export_type([port_program/0, worker/0]).
 
 -type port_program() :: #{port := port(), pid := pos_integer()}.
@@ -133,7 +133,7 @@ states(#{port := Port}, Id) ->
 %% The first event, come or coming, that the fun takes; the others stay, in their order.
 -spec await(port_program(), fun((tuple()) -> boolean()), timeout()) -> tuple().
 await(#{port := Port} = P, Wanted, Timeout) ->
-    Deadline = now_ms() + Timeout * case sanitized() of true -> 5; false -> 1 end,
+    Deadline = now_ms() + patience(Timeout),
     {Before, After} = lists:splitwith(fun(Event) -> not Wanted(Event) end, get({stash, Port})),
     case After of
         [Event | Rest] ->
@@ -370,6 +370,10 @@ cpu_ms(Pid) ->
 -spec sanitized() -> boolean().
 sanitized() ->
     os:getenv("ASAN_OPTIONS") =/= false orelse os:getenv("TSAN_OPTIONS") =/= false.
+
+%% How long to wait for what should take so many milliseconds at most.
+-spec patience(non_neg_integer()) -> non_neg_integer().
+patience(Ms) -> Ms * case sanitized() of true -> 5; false -> 1 end.
 
 %% Polls until the fun says true.
 -spec until(fun(() -> boolean()), timeout()) -> ok.

@@ -350,14 +350,14 @@ full_queue_refuses_and_goes_on(_Config) ->
     Running = port_by_hand:stream(P, <<"narrow">>, <<"count">>, #{}, #{credit => 1, timeout => infinity}),
     [_] = port_by_hand:chunks(P, Running, 1, 1_000),
     Waiting = [port_by_hand:call(P, <<"narrow">>, <<"echo">>, #{}, #{timeout => infinity}) || _ <- lists:seq(1, 9)],
-    Impatient = port_by_hand:call(P, <<"narrow">>, <<"echo">>, #{}, #{timeout => 200}),
+    Impatient = port_by_hand:call(P, <<"narrow">>, <<"echo">>, #{}, #{timeout => 1000}),
     TooMany = port_by_hand:call(P, <<"narrow">>, <<"echo">>, #{}),
-    #{sent := false} = port_by_hand:fails(port_by_hand:terminal(P, TooMany, 200), resource_exhausted, mux, queue_full),
+    #{sent := false} = port_by_hand:fails(port_by_hand:terminal(P, TooMany, 2_000), resource_exhausted, mux, queue_full),
     serves(P, <<"wide">>),
-    #{sent := false} = port_by_hand:fails(port_by_hand:terminal(P, Impatient, 500), deadline_exceeded, mux, deadline),
+    #{sent := false} = port_by_hand:fails(port_by_hand:terminal(P, Impatient, 2_000), deadline_exceeded, mux, deadline),
     [Cancelled | Others] = Waiting,
     port_by_hand:send(P, {cancel, Cancelled}),
-    #{sent := false} = port_by_hand:fails(port_by_hand:terminal(P, Cancelled, 200), cancelled, mux, cancelled),
+    #{sent := false} = port_by_hand:fails(port_by_hand:terminal(P, Cancelled, 2_000), cancelled, mux, cancelled),
     Again = [port_by_hand:call(P, <<"narrow">>, <<"echo">>, #{}) || _ <- [1, 2]],
     port_by_hand:send(P, {cancel, Running}),
     {_, {error, Running, #{code := cancelled}}} = port_by_hand:collect(P, Running, 1_000),
@@ -404,7 +404,7 @@ calls_over_the_limit_are_refused(_Config) ->
     connect(P, <<"w">>, Worker),
     Streams = open_streams(P, 5, <<"count">>, #{}, 1),
     TooMany = port_by_hand:call(P, <<"w">>, <<"echo">>, #{}),
-    port_by_hand:fails(port_by_hand:terminal(P, TooMany, 200), resource_exhausted, mux, too_many_calls),
+    port_by_hand:fails(port_by_hand:terminal(P, TooMany, 2_000), resource_exhausted, mux, too_many_calls),
     [port_by_hand:send(P, {cancel, Tag}) || Tag <- Streams],
     [{_, {error, Tag, #{code := cancelled}}} = port_by_hand:collect(P, Tag, 1_000) || Tag <- Streams],
     serves(P, <<"w">>),
@@ -415,8 +415,9 @@ calls_over_the_limit_are_refused(_Config) ->
 connect(P, Id, Worker) ->
     connect(P, Id, Worker, #{}).
 
+%% A worker that is silent behind a burst of work would be told of in between.
 connect(P, Id, Worker, Opts) ->
-    port_by_hand:connect(P, Id, Worker, Opts),
+    port_by_hand:connect(P, Id, Worker, maps:merge(#{health_interval => off}, Opts)),
     [] = port_by_hand:strays(P).
 
 open_streams(P, N, Command, Args, Credit) ->

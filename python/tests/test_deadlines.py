@@ -77,7 +77,7 @@ def test_a_stuck_handler_keeps_its_thread_and_shows_in_log_and_health(
     client.execute("release", name="s1")
     wait_until(lambda: client.health().healthy, "good health")
     assert client.execute("predict", x=[1.0])["above"] == [True]
-    assert "hold_deaf [r1] is no longer stuck" in process.log_text()
+    wait_until(lambda: "hold_deaf [r1] is no longer stuck" in process.log_text(), "the report of its end")
     assert process.log_text().count("is stuck: it still runs") == 2
     client.execute("release", name="s2")
 

@@ -105,17 +105,17 @@ def test_wrong_datasets_are_named(examples: Client, tmp_path: Path) -> None:
 def test_a_growing_rotated_log_is_followed_without_losing_a_line(examples: Client, tmp_path: Path) -> None:
     path = tmp_path / "app.log"
     chunks: list[dict[str, Any]] = []
-    stream = examples.stream("tail_and_analyze", path=str(path), from_start=True, max_lines=1500, timeout=40)
+    stream = examples.stream("tail_and_analyze", path=str(path), from_start=True, max_lines=3000, timeout=40)
     reader = threading.Thread(target=lambda: chunks.extend(stream))
     reader.start()
-    script("write_log.py", path, "--lines", 1500, "--rotate-bytes", 40_000)
+    script("write_log.py", path, "--lines", 3000, "--rotate-bytes", 120_000)
     reader.join()
     end = chunks[-1]
     assert end["finished"]
-    assert end["total_lines"] == sum(chunk["lines"] for chunk in chunks[:-1]) == 1500
+    assert end["total_lines"] == sum(chunk["lines"] for chunk in chunks[:-1]) == 3000
     assert end["rotations"] == len(list(tmp_path.glob("app.log.*"))) > 0
-    assert end["levels"]["INFO"] + end["levels"]["ERROR"] == 1500
-    assert end["error_rate"] == end["levels"]["ERROR"] / 1500
+    assert end["levels"]["INFO"] + end["levels"]["ERROR"] == 3000
+    assert end["error_rate"] == end["levels"]["ERROR"] / 3000
     assert end["latency_ms"]["p50"] <= end["latency_ms"]["p95"] <= end["latency_ms"]["max"]
     assert end["top_errors"] == [{"message": "no small factor in # duration_ms=#", "count": end["levels"]["ERROR"]}]
 

@@ -210,11 +210,11 @@ def test_more_calls_than_threads_all_get_their_turn(worker: Client) -> None:
 
 
 def test_a_blocking_handler_holds_nobody_up(worker: Client) -> None:
-    blocked = worker.future("sleep", seconds=1.5)
+    blocked = worker.future("sleep", seconds=6)
     began = time.monotonic()
     for _ in range(20):
         worker.execute("pid")
-    assert time.monotonic() - began < 1.4
+    assert time.monotonic() - began < 5.9
     blocked()
 
 

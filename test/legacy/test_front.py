@@ -52,15 +52,15 @@ def test_a_call_waits_for_a_worker_that_starts_and_is_answered_before_the_pool_g
 
 
 def test_a_hung_call_is_answered_at_the_timeout_and_the_front_goes_on(old: Start) -> None:
-    front = old("legacy", "--timeout", "300", "--", *SAMPLE).ready()
+    front = old("legacy", "--timeout", "2000", "--", *SAMPLE).ready()
     answer = front.call("sleep", {"seconds": 30})
     assert answer["success"] is False
-    assert "--timeout (300 ms)" in answer["error"]
+    assert "--timeout (2000 ms)" in answer["error"]
     assert front.result("echo", {"x": 1})["echoed"] == {"x": 1}
 
 
 def test_a_worker_with_no_thread_left_is_replaced(old: Start) -> None:
-    front = old("legacy", "--timeout", "500", "--", *SAMPLE, "--threads", "1", "--stuck-grace", "0.2").ready()
+    front = old("legacy", "--timeout", "2000", "--", *SAMPLE, "--threads", "1", "--stuck-grace", "0.2").ready()
     assert front.call("sleep", {"seconds": 600})["success"] is False
     wait_until(lambda: front.call("echo", {"x": 1})["success"], "a new worker")
     assert front.result("echo", {"x": 1})["echoed"] == {"x": 1}

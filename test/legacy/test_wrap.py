@@ -131,15 +131,15 @@ def test_one_request_at_a_time(wrap: Any) -> None:
 def test_a_caller_that_gives_up_frees_its_place_in_the_queue(wrap: Any) -> None:
     client = wrap().client
     client.healthy()
-    assert code_of(lambda: client.execute("sleep", {"seconds": 0.5}, timeout=0.1)) == "DEADLINE_EXCEEDED"
-    assert code_of(lambda: client.execute("echo", {}, timeout=0.1)) == "DEADLINE_EXCEEDED"  # it is still busy
+    assert code_of(lambda: client.execute("sleep", {"seconds": 3}, timeout=0.5)) == "DEADLINE_EXCEEDED"
+    assert code_of(lambda: client.execute("echo", {}, timeout=0.5)) == "DEADLINE_EXCEEDED"  # it is still busy
     assert client.execute("echo", {"x": 1})["echoed"] == {"x": 1}  # and the late answer is nobody's
 
 
 def test_a_worker_that_stays_busy_for_nobody_is_unhealthy(wrap: Any) -> None:
     client = wrap(options=("--stuck-grace", "200")).client
     assert client.healthy()
-    assert code_of(lambda: client.execute("sleep", {"seconds": 2}, timeout=0.1)) == "DEADLINE_EXCEEDED"
+    assert code_of(lambda: client.execute("sleep", {"seconds": 3}, timeout=0.5)) == "DEADLINE_EXCEEDED"
     wait_until(lambda: not client.healthy(), "an unhealthy worker")
     wait_until(client.healthy, "a healthy one")
 

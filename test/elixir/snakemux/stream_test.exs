@@ -122,7 +122,7 @@ defmodule Snakemux.StreamTest do
   end
 
   test "a timeout is an error element", %{mux: mux} do
-    last = mux |> Snakemux.stream("numbers", %{name: "timeout"}, timeout: 300) |> Enum.to_list() |> List.last()
+    last = mux |> Snakemux.stream("numbers", %{name: "timeout"}, timeout: 1_000) |> Enum.to_list() |> List.last()
     assert {:error, %Error{code: :deadline_exceeded, delivered: delivered}} = last
     assert delivered > 0
     assert mailbox() == []

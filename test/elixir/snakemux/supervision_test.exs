@@ -94,7 +94,10 @@ defmodule Snakemux.SupervisionTest do
   test "await_ready says what a worker said last" do
     name = :mux_that_never_is
     start_supervised!({Snakemux, name: name, workers: [{:python, module: "no_such_module_here"}]})
-    assert {:error, %Error{} = error} = Snakemux.await_ready(name, timeout: 3_000)
-    assert Exception.message(error) =~ "no_such_module_here"
+
+    eventually(fn ->
+      assert {:error, %Error{} = error} = Snakemux.await_ready(name, timeout: 100)
+      Exception.message(error) =~ "no_such_module_here"
+    end)
   end
 end
