@@ -208,7 +208,7 @@ next_within(Ref, Timeout) ->
 await(Ref, Teller) ->
     case next_within(Ref, ?PATIENCE) of
         timeout -> wait(Ref, Teller, infinity);
-        Event -> Event
+        Event -> _ = Teller =:= instance orelse snakemux_patience:took_turn(), Event
     end.
 
 %% The end of who tells would leave nobody to speak to this process: one that waits for long watches it.

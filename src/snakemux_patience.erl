@@ -4,7 +4,7 @@
 %% the time at most.
 -module(snakemux_patience).
 
--export([new/0, renew/1, make_way/1]).
+-export([new/0, renew/1, make_way/1, took_turn/0]).
 
 -export_type([patience/0]).
 
@@ -13,6 +13,9 @@
 -define(GRACE, 50).
 %% Having waited for longer it waits no more for so many times as long.
 -define(HURRY, 20).
+
+%% What OTP 25 counts towards waking another scheduler when the mux makes way: two times the tenth of a time slice.
+-define(SWITCH, 800).
 
 %% Since when it may wait again, and until when it may in this frame, if at all (us).
 -opaque patience() :: {integer(), integer() | none}.
@@ -38,5 +41,11 @@ make_way({From, Until}) ->
         Now when Now > Until -> {Now + ?HURRY * (Now - Until), none};
         _ -> {From, Until + ?TURN}
     end.
+
+%% @doc The calling process has been made way for. Where somebody else waits, a process that makes way counts towards waking
+%% another scheduler (at 40,000, `wakeup_other_check' in erl_process.c); where nobody does, what a process has executed
+%% counts against it. A hundred answers in a row would be enough: the caller executes as much as the mux counted.
+-spec took_turn() -> true.
+took_turn() -> erlang:bump_reductions(?SWITCH).
 
 now_us() -> erlang:monotonic_time(microsecond).

@@ -73,11 +73,10 @@ flush(#writer{port = Port, unsent = Unsent} = Writer) ->
             Bytes = snakemux_proto:encode(Messages),
             try port_command(Port, Bytes, [nosuspend]) of
                 true -> flush(Writer#writer{unsent = Rest});
-                %% Callers may as well wait themselves.
                 false ->
                     Self = self(),
                     spawn(fun() -> write(Port, Bytes), Self ! {written, Port} end),
-                    case Writer of #writer{way = gather} -> turn(direct, Writer#writer{load = 1.0}); _ -> Writer end
+                    Writer
             catch
                 error:badarg -> Writer
             end;

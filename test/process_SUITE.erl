@@ -19,7 +19,7 @@ all() ->
         mux_killed, mux_killed_while_it_takes_commands, supervisor_killed, all_killed_and_started_again, worker_process_killed,
         commands_handed_over, mux_killed_with_calls_handed_over, stopped_with_calls_handed_over,
         stopped_just_after_a_call_was_handed_over, killed_before_the_command_is_written, mux_fails_with_a_call_handed_over, hello_twice,
-        pin_of_a_call_handed_over, large_results_come_whole,
+        pin_of_a_call_handed_over, handing_over_takes_a_turn, large_results_come_whole,
         worker_killed, worker_killed_in_stream, worker_stopped, worker_stopped_with_keepalive, worker_stopped_while_written_to, foreign_worker_stopped, busy_worker_is_left_alone, kill_unresponsive,
         program_missing, program_not_executable, program_lacks_library, program_fails, program_of_other_version, program_says_nothing,
         program_says_nonsense, program_gets_stuck,
@@ -368,6 +368,16 @@ killed_before_the_command_is_written(_) ->
     {ok, _} = snakemux:stats(Mux), % what was written before has been read
     within(1000, fun() -> eventually(fun() -> snakemux:calls(Mux) =:= {ok, []} end) end),
     silence().
+
+%% Who is made way for executes as much as the run queue counted for that.
+handing_over_takes_a_turn(_) ->
+    {Mux, _, Table} = hands_over([python()]),
+    Reductions = fun() -> {reductions, N} = process_info(self(), reductions), N end,
+    Call = fun() -> Before = Reductions(), _ = exec(Mux, <<"give_back">>, #{}), Reductions() - Before end,
+    _ = Call(), % the first call of a process does more
+    HandedOver = Call(),
+    snakemux_table:hand_over(Table, direct),
+    ?assert(HandedOver - Call() > 500).
 
 %% A mux, to which small calls are handed until its load says otherwise.
 hands_over(Workers) -> hands_over(Workers, #{}).

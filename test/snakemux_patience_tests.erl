@@ -18,3 +18,10 @@ hurry_test() ->
     ?assertEqual(Hurries, snakemux_patience:renew(Hurries)),
     timer:sleep((From - erlang:monotonic_time(microsecond)) div 1000 + 1),
     ?assertMatch({From, Again} when is_integer(Again), snakemux_patience:renew(Hurries)).
+
+%% What the run queue counted for the mux, the caller has executed.
+took_turn_test() ->
+    {reductions, Before} = process_info(self(), reductions),
+    true = snakemux_patience:took_turn(),
+    {reductions, After} = process_info(self(), reductions),
+    ?assert(After - Before >= 800).

@@ -32,17 +32,17 @@ many_test() ->
     ?assertEqual(Messages, First ++ frame(Port)),
     ?assertEqual(64, length(First)).
 
-%% Nothing is read for as long as nobody says so: this process goes on, callers write themselves, and all comes in order.
+%% Nothing is read for as long as nobody says so: this process goes on, callers hand over as before, and all comes in order.
 full_pipe_test_() ->
     {timeout, 20, fun() ->
         Fifo = string:trim(os:cmd("mktemp -u")),
         "" = os:cmd("mkfifo " ++ Fifo),
-        {Table, Port, New} = setup("sh", ["-c", "read _ < " ++ Fifo ++ "; exec cat"]),
+        {Table, Port, New} = setup("timeout", ["20", "sh", "-c", "read _ < " ++ Fifo ++ "; exec cat"]),
         snakemux_table:publish(Table, Port),
         Writer = lists:foldl(fun(_, W) -> snakemux_writer:weigh(8, W) end, New, lists:seq(1, 100)),
         Messages = [{ping, {N, binary:copy(<<"x">>, 100000)}} || N <- lists:seq(1, 20)],
         Full = lists:foldl(fun(Message, W) -> snakemux_writer:push([Message], W) end, Writer, Messages),
-        ?assertEqual(direct, snakemux_table:taker(snakemux_table:ref(Table, 1))),
+        ?assertEqual(self(), snakemux_table:taker(snakemux_table:ref(Table, 1))),
         "" = os:cmd("echo > " ++ Fifo ++ "; rm " ++ Fifo),
         ?assertEqual([[Message] || Message <- Messages], all(Port, Full, length(Messages)))
     end}.
