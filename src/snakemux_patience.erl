@@ -14,7 +14,8 @@
 %% Having waited for longer it waits no more for so many times as long.
 -define(HURRY, 20).
 
-%% What OTP 25 counts towards waking another scheduler when the mux makes way: two times the tenth of a time slice.
+%% What OTP 25 counts towards waking another scheduler when the mux makes way: a tenth of a time slice, and what it has
+%% executed, but as much again at least.
 -define(SWITCH, 800).
 
 %% Since when it may wait again, and until when it may in this frame, if at all (us).
@@ -42,9 +43,9 @@ make_way({From, Until}) ->
         _ -> {From, Until + ?TURN}
     end.
 
-%% @doc The calling process has been made way for. Where somebody else waits, a process that makes way counts towards waking
-%% another scheduler (at 40,000, `wakeup_other_check' in erl_process.c); where nobody does, what a process has executed
-%% counts against it. A hundred answers in a row would be enough: the caller executes as much as the mux counted.
+%% @doc The calling process has been made way for. That counts 800 towards waking another scheduler at 40,000, as the mux
+%% waits behind it; its own turn, behind which only the mux is left, takes off what it has executed, 400 at least
+%% (`wakeup_other_check' in erl_process.c). So a hundred answers in a row would be enough, and it executes as much as was counted.
 -spec took_turn() -> true.
 took_turn() -> erlang:bump_reductions(?SWITCH).
 

@@ -1,7 +1,7 @@
 %% What the mux writes to the port program: calls that were handed to it, those that are in its mailbox together in one
 %% frame, and commands of its own. It must not be suspended by a full pipe: for what can't be written now another process
-%% is. That one is resumed as callers are, each in its turn; whoever only tries again and again finds the pipe filled by
-%% them each time.
+%% is, while callers go on handing over. That one is resumed as callers are, each in its turn; whoever only tries again and
+%% again finds the pipe filled by them each time.
 -module(snakemux_writer).
 
 -export([new/0, new/3, is_small/1, gather/2, write_gathered/1, push/2, written/1, weigh/2, send/2, write/2]).
@@ -21,8 +21,9 @@
     load = 1.0 :: float(),
     %% Commands that wait to be written in one frame, the newest first.
     gathered = [] :: [tuple()],
-    %% What the full pipe did not take yet, the oldest first: that one is being written.
-    unsent = queue:new() :: queue:queue([tuple()])
+    %% What the full pipe did not take yet, the oldest first: that one is being written. Not as terms: a list of bytes would
+    %% be 16 times as large.
+    unsent = queue:new() :: queue:queue(iodata())
 }).
 
 -opaque writer() :: #writer{}.
@@ -59,7 +60,7 @@ write_gathered(#writer{gathered = Gathered} = Writer) -> push(lists:reverse(Gath
 push([], Writer) ->
     Writer;
 push(Messages, #writer{unsent = Unsent} = Writer) ->
-    Next = Writer#writer{unsent = queue:in(Messages, Unsent)},
+    Next = Writer#writer{unsent = queue:in(snakemux_proto:encode(Messages), Unsent)},
     case queue:is_empty(Unsent) of true -> flush(Next); false -> Next end.
 
 -spec written(writer()) -> writer().
@@ -69,8 +70,7 @@ flush(#writer{port = undefined} = Writer) ->
     Writer#writer{unsent = queue:new()};
 flush(#writer{port = Port, unsent = Unsent} = Writer) ->
     case queue:out(Unsent) of
-        {{value, Messages}, Rest} ->
-            Bytes = snakemux_proto:encode(Messages),
+        {{value, Bytes}, Rest} ->
             try port_command(Port, Bytes, [nosuspend]) of
                 true -> flush(Writer#writer{unsent = Rest});
                 false ->
